@@ -5,18 +5,18 @@ use serde_json::Value;
 
 use crate::Schema;
 
-/// What the methods of a plugin accept and return, sorted by name.
+/// The methods of a plugin, sorted by name: their params, results and facts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Contract {
     methods: Vec<MethodContract>,
 }
 
-/// What one method accepts and returns.
+/// The params, the result and the facts of one method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodContract {
     /// The full name, as in requests.
     pub name: String,
-    /// What its author says about it.
+    /// The statements of its author.
     pub facts: MethodFacts,
     /// Its params.
     pub params: Parameters,
@@ -39,7 +39,7 @@ pub enum Parameters {
     Schema(Schema),
 }
 
-/// What the author of a method says about it, apart from its types.
+/// The statements of the author of a method, apart from its types.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MethodFacts {
@@ -65,7 +65,7 @@ pub struct MethodFacts {
 pub struct DeclaredError {
     /// The code in the reply.
     pub code: i64,
-    /// What it means.
+    /// Its meaning.
     pub message: String,
 }
 

@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 
-use crate::contract::{Contract, Example, MethodContract, MethodFacts, Parameters};
-use crate::{Schema, SchemaFault};
+use crate::contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};
+use crate::{Schema, SchemaFault, plain_text};
+
+/// The most errors of a method, and the most examples. What follows is ignored.
+const LIST_MAX: usize = 100;
 
 /// One document of the description of a method. Each may be missing, which is an empty document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,8 @@ impl ContractReader {
     }
 
     /// Adds a document about the method number `method`. One about no method, and an empty one, say
-    /// nothing.
+    /// nothing. Long texts are cut, control characters are removed, and of errors and examples the
+    /// first hundred count.
     ///
     /// # Errors
     ///
@@ -76,7 +80,7 @@ impl ContractReader {
         match part {
             DescriptionPart::Facts => {
                 let Facts { facts, params } = serde_json::from_slice(document)?;
-                method.facts = facts;
+                method.facts = bounded(facts);
                 if params.as_deref() == Some("none") {
                     method.params = Parameters::None;
                 }
@@ -84,7 +88,8 @@ impl ContractReader {
             DescriptionPart::Params => method.params = Parameters::Schema(Schema::parse(document)?),
             DescriptionPart::Result => method.result = Some(Schema::parse(document)?),
             DescriptionPart::Examples => {
-                let examples: Vec<Example> = serde_json::from_slice(document)?;
+                let mut examples: Vec<Example> = serde_json::from_slice(document)?;
+                examples.truncate(LIST_MAX);
                 method.examples = examples;
             }
         }
@@ -95,5 +100,18 @@ impl ContractReader {
     #[must_use]
     pub fn finish(self) -> Contract {
         Contract::new(self.methods)
+    }
+}
+
+/// Cuts what is long, and removes control characters.
+fn bounded(facts: MethodFacts) -> MethodFacts {
+    let line = |text: String| plain_text::line(&text);
+    let errors = facts.errors.into_iter().take(LIST_MAX);
+    MethodFacts {
+        summary: facts.summary.map(line),
+        description: facts.description.map(|text| plain_text::lines(&text)),
+        idempotent: facts.idempotent,
+        deprecated: facts.deprecated.map(line),
+        errors: errors.map(|error| DeclaredError { message: line(error.message), ..error }).collect(),
     }
 }

@@ -6,13 +6,17 @@
 //! understood in it is [`Shape::Opaque`] and never an error.
 
 mod comparison;
+mod conjunction;
 mod contract;
 mod description;
+mod modelled_keywords;
 pub mod openrpc;
+mod plain_text;
 mod schema;
 mod schema_fault;
 mod schema_keywords;
 mod schema_reader;
+pub mod words;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};
 pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};

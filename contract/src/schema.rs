@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::SchemaFault;
-use crate::schema_reader;
+/// The most references that are followed one after another. Types that are written by hand need
+/// two.
+const REFERENCES_MAX: usize = 64;
 
 /// The schema of one value, with the definitions that it refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
     /// The document, as the plugin wrote it.
     pub document: Value,
-    /// What the value is.
+    /// The value itself.
     pub root: Node,
     /// The definitions (`$defs`) by name. Every [`Shape::Reference`] names one of them, or is empty
     /// and stands for the root.
@@ -24,14 +25,16 @@ pub struct Schema {
 pub struct Node {
     /// Its name; schemars writes the name of the Rust type.
     pub title: Option<String>,
-    /// What its doc comment says.
+    /// The text of its doc comment.
     pub description: Option<String>,
     /// Whether its author advises against its use.
     pub deprecated: bool,
     /// The value that stands for a missing one.
     pub default: Option<Value>,
-    /// What the value is.
+    /// The values that it admits.
     pub shape: Shape,
+    /// The schema without remarks such as titles, if the shape is [`Shape::Opaque`].
+    pub unmodelled: Option<Value>,
 }
 
 /// The values that a schema admits.
@@ -73,7 +76,7 @@ pub enum Shape {
 pub struct Literal {
     /// The value.
     pub value: Value,
-    /// What its doc comment says.
+    /// The text of its doc comment.
     pub description: Option<String>,
 }
 
@@ -108,7 +111,7 @@ pub struct TextShape {
     pub max_length: Option<u64>,
     /// A regular expression.
     pub pattern: Option<String>,
-    /// What the string is, such as `date-time`. It is a remark.
+    /// The meaning of the string, such as `date-time`. It is a remark.
     pub format: Option<String>,
 }
 
@@ -135,6 +138,9 @@ pub struct ObjectShape {
     pub properties: Vec<Property>,
     /// All other members. [`Shape::Never`] if there may be none.
     pub additional: Node,
+    /// A regular expression for the names of the other members, such as that of a map whose keys
+    /// are integers. Then no members are named.
+    pub names: Option<String>,
 }
 
 /// A named member of an object.
@@ -149,32 +155,12 @@ pub struct Property {
 }
 
 impl Schema {
-    /// Reads a schema that a plugin wrote.
-    ///
-    /// # Errors
-    ///
-    /// It is no JSON Schema, is nested too deep, is too large, or refers to something that does not
-    /// exist or is not in the document.
-    pub fn parse(document: &[u8]) -> Result<Self, SchemaFault> {
-        Self::from_value(serde_json::from_slice(document).map_err(SchemaFault::NotJson)?)
-    }
-
-    /// As [`Schema::parse`], for a document that is parsed already.
-    ///
-    /// # Errors
-    ///
-    /// As [`Schema::parse`].
-    pub fn from_value(document: Value) -> Result<Self, SchemaFault> {
-        let (root, definitions) = schema_reader::read(&document)?;
-        Ok(Self { document, root, definitions })
-    }
-
     /// Returns the node that a reference leads to, through further references; any other node as it
-    /// is. References that lead in a circle end at one of them.
+    /// is. References that lead in a circle, or through more than 64, end at one of them.
     #[must_use]
     pub fn resolve<'a>(&'a self, node: &'a Node) -> &'a Node {
         let mut node = node;
-        for _ in 0..=self.definitions.len() {
+        for _ in 0..REFERENCES_MAX {
             let Shape::Reference(name) = &node.shape else { break };
             node = if name.is_empty() { &self.root } else { self.definitions.get(name).unwrap_or(node) };
         }
@@ -186,6 +172,6 @@ impl Node {
     /// Makes a node about which nothing more is said.
     #[must_use]
     pub fn of(shape: Shape) -> Self {
-        Self { title: None, description: None, deprecated: false, default: None, shape }
+        Self { title: None, description: None, deprecated: false, default: None, shape, unmodelled: None }
     }
 }

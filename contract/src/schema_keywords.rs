@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use crate::plain_text;
 use crate::schema_fault::SchemaFault;
 
 /// The most schemas in a document.
@@ -184,7 +185,8 @@ impl Checker<'_> {
         if reference == "#" || definition_name(reference).is_some_and(|name| is_known(&name)) {
             return Ok(());
         }
-        Err(SchemaFault::Reference { path: self.path.clone(), reference: reference.to_owned() })
+        let reference = plain_text::line(reference);
+        Err(SchemaFault::Reference { path: plain_text::line(&self.path), reference })
     }
 
     fn at(
@@ -202,7 +204,7 @@ impl Checker<'_> {
     }
 
     fn fault(&self) -> SchemaFault {
-        SchemaFault::NotASchema { path: self.path.clone() }
+        SchemaFault::NotASchema { path: plain_text::line(&self.path) }
     }
 }
 

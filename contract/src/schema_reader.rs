@@ -1,47 +1,46 @@
-//! From a JSON document to a schema: every keyword that is modelled, and the limits for the rest.
+//! From a JSON document to a schema: the walk over its keywords, and the limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::schema::{
-    ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Shape, TextShape,
-};
+use crate::conjunction::{Conflict, Conjunction, weight};
+use crate::modelled_keywords::{self as keywords, BYTES, TYPED};
+use crate::plain_text;
+use crate::schema::{ArrayShape, Literal, Node, ObjectShape, Property, Schema, Shape};
 use crate::schema_fault::SchemaFault;
-use crate::schema_keywords;
+use crate::schema_keywords::{self, NODES_MAX};
 
 /// The deepest nesting of schemas in a document. Types that are written by hand stay far below.
 const DEPTH_MAX: usize = 64;
-/// The most schemas in a document.
-const NODES_MAX: usize = 20_000;
 
-/// The format and the media type of opaque bytes.
-const BYTES: &str = "application/octet-stream";
+impl Schema {
+    /// Reads a schema that a plugin wrote.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON Schema, is nested too deep, is too large, or refers to something that does not
+    /// exist or is not in the document.
+    pub fn parse(document: &[u8]) -> Result<Self, SchemaFault> {
+        Self::from_value(serde_json::from_slice(document).map_err(SchemaFault::NotJson)?)
+    }
 
-/// Keywords that say nothing about which values are admitted.
-const REMARKS: &[&str] = &[
-    "$schema",
-    "$id",
-    "$comment",
-    "$defs",
-    "title",
-    "description",
-    "deprecated",
-    "default",
-    "examples",
-    "readOnly",
-    "writeOnly",
-    "format",
-    "contentMediaType",
-    "contentEncoding",
-    "contentSchema",
-];
+    /// As [`Schema::parse`], for a document that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Schema::parse`].
+    pub fn from_value(document: Value) -> Result<Self, SchemaFault> {
+        let (root, definitions) = read(&document)?;
+        Ok(Self { document, root, definitions })
+    }
+}
 
 /// Reads the root of a document and its definitions.
-pub(crate) fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), SchemaFault> {
+fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), SchemaFault> {
     schema_keywords::check(document)?;
     let definitions = document.get("$defs").and_then(Value::as_object);
-    let mut reader = Reader { names: definitions, nodes: 0, path: Vec::new() };
+    let mut reader = Reader { document, definitions, nodes: 0, path: Vec::new(), inlined: Vec::new() };
     let root = reader.node(document)?;
 
     let mut read = BTreeMap::new();
@@ -53,24 +52,24 @@ pub(crate) fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), S
 }
 
 struct Reader<'a> {
-    names: Option<&'a Map<String, Value>>,
+    document: &'a Value,
+    definitions: Option<&'a Map<String, Value>>,
     nodes: usize,
     path: Vec<String>,
+    /// The definitions that are being read in place of references to them.
+    inlined: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn node_at(&mut self, step: &str, value: &Value) -> Result<Node, SchemaFault> {
-        self.path.push(step.replace('~', "~0").replace('/', "~1"));
+        self.path.push(schema_keywords::escape(step));
         let node = self.node(value);
         self.path.pop();
         node
     }
 
     fn node(&mut self, value: &Value) -> Result<Node, SchemaFault> {
-        self.nodes += 1;
-        if self.path.len() > DEPTH_MAX * 2 || self.nodes > NODES_MAX {
-            return Err(SchemaFault::TooLarge);
-        }
+        self.count(1)?;
         let object = match value {
             Value::Bool(true) => return Ok(Node::of(Shape::Any)),
             Value::Bool(false) => return Ok(Node::of(Shape::Never)),
@@ -78,36 +77,74 @@ impl Reader<'_> {
             _ => return Err(self.not_a_schema()),
         };
 
-        let text = |keyword: &str| object.get(keyword).and_then(Value::as_str).map(str::to_owned);
+        let text = |keyword: &str| object.get(keyword).and_then(Value::as_str);
+        let shape = self.shape(object)?;
         Ok(Node {
-            title: text("title"),
-            description: text("description"),
+            title: text("title").map(plain_text::line),
+            description: text("description").map(plain_text::lines),
             deprecated: object.get("deprecated") == Some(&Value::Bool(true)),
             default: object.get("default").cloned(),
-            shape: self.shape(object)?,
+            unmodelled: (shape == Shape::Opaque).then(|| keywords::without_remarks(value)),
+            shape,
         })
     }
 
+    /// Reads everything that the schema demands of a value, and makes one shape of it.
     fn shape(&mut self, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
+        if !object.keys().all(|keyword| keywords::is_known(keyword)) {
+            return Ok(Shape::Opaque);
+        }
+
+        let mut demands = vec![self.own_shape(object)?];
         if let Some(reference) = object.get("$ref") {
-            let shape = self.reference(reference)?;
-            return Ok(only(object, &["$ref"], shape));
+            demands.push(self.reference(reference)?);
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(members) = object.get(keyword) {
-                let members = self.list(keyword, members)?;
-                return Ok(only(object, &[keyword], union_of(members)));
+                demands.push(union_of(self.list(keyword, members)?));
             }
         }
-        if let Some(value) = object.get("const") {
-            let description = object.get("description").and_then(Value::as_str).map(str::to_owned);
-            let literal = Literal { value: value.clone(), description };
-            return Ok(only(object, &["const", "type"], Shape::Literals(vec![literal])));
+        if let Some(members) = object.get("allOf") {
+            demands.extend(self.list("allOf", members)?.into_iter().map(|node| node.shape));
         }
-        if let Some(values) = object.get("enum") {
-            let values = values.as_array().ok_or_else(|| self.not_a_schema())?;
-            let literals = values.iter().map(|value| Literal { value: value.clone(), description: None });
-            return Ok(only(object, &["enum", "type"], Shape::Literals(literals.collect())));
+        let further = match object.get("unevaluatedProperties") {
+            Some(node) if !object.contains_key("additionalProperties") => {
+                Some(self.node_at("unevaluatedProperties", node)?)
+            }
+            _ => None,
+        };
+
+        let joined = demands.into_iter().try_fold(Shape::Any, |shape, demand| self.both(shape, demand));
+        let closed = match (joined, further) {
+            (Ok(shape), Some(further)) if further.shape != Shape::Any => self.close(shape, &further),
+            (joined, _) => joined,
+        };
+        match closed {
+            Ok(shape) => Ok(shape),
+            Err(Conflict::NotModelled) => Ok(Shape::Opaque),
+            Err(Conflict::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Reads `type`, `const`, `enum` and the keywords of each type.
+    fn own_shape(&mut self, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
+        let has_bounds = || TYPED.iter().any(|keyword| object.contains_key(*keyword));
+        let values = match (object.get("const"), object.get("enum")) {
+            (Some(value), None) => Some(std::slice::from_ref(value)),
+            (None, Some(values)) => Some(values.as_array().ok_or_else(|| self.not_a_schema())?.as_slice()),
+            (None, None) => None,
+            (Some(_), Some(_)) => return Ok(Shape::Opaque),
+        };
+        if let Some(values) = values {
+            if has_bounds() {
+                return Ok(Shape::Opaque);
+            }
+            let text = object.get("description").and_then(Value::as_str).map(plain_text::lines);
+            let description = text.filter(|_| object.contains_key("const"));
+            let admitted = values.iter().filter(|value| keywords::has_type(value, object.get("type")));
+            let literals =
+                admitted.map(|value| Literal { value: value.clone(), description: description.clone() });
+            return Ok(Shape::Literals(literals.collect()));
         }
 
         match object.get("type") {
@@ -116,13 +153,17 @@ impl Reader<'_> {
                 let mut members = Vec::new();
                 for name in names {
                     let name = name.as_str().ok_or_else(|| self.not_a_schema())?;
+                    self.count(1)?;
                     members.push(Node::of(self.typed(name, object)?));
                 }
-                Ok(union_of(members))
+                // An opaque member would lack what it is.
+                let is_opaque = members.iter().any(|member| member.shape == Shape::Opaque);
+                Ok(if is_opaque { Shape::Opaque } else { union_of(members) })
             }
             Some(_) => Err(self.not_a_schema()),
+            None if has_bounds() => Ok(Shape::Opaque),
             None if object.get("contentMediaType").and_then(Value::as_str) == Some(BYTES) => Ok(Shape::Bytes),
-            None => Ok(only(object, &[], Shape::Any)),
+            None => Ok(Shape::Any),
         }
     }
 
@@ -131,70 +172,71 @@ impl Reader<'_> {
         if reference == "#" {
             return Ok(Shape::Reference(String::new()));
         }
-        let name = reference.strip_prefix("#/$defs/").map(|name| name.replace("~1", "/").replace("~0", "~"));
+        let name = schema_keywords::definition_name(reference);
         match name {
-            Some(name) if self.names.is_some_and(|names| names.contains_key(&name)) => {
-                Ok(Shape::Reference(name))
-            }
-            _ => Err(SchemaFault::Reference { path: self.pointer(), reference: reference.to_owned() }),
+            // The empty name stands for the root.
+            Some(name) if !name.is_empty() && self.definition(&name).is_some() => Ok(Shape::Reference(name)),
+            _ => Err(SchemaFault::Reference { path: self.pointer(), reference: plain_text::line(reference) }),
         }
     }
 
-    /// Reads the keywords of one type. In a schema with several types, those of the other types are
-    /// ignored, as JSON Schema does.
+    fn definition(&self, name: &str) -> Option<&'a Value> {
+        self.definitions.and_then(|definitions| definitions.get(name))
+    }
+
+    /// Reads the keywords of one type. Those of other types say nothing about its values.
     fn typed(&mut self, name: &str, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
-        let is_other = object.get("type").is_some_and(Value::is_array);
-        let (keywords, shape): (&[&str], Shape) = match name {
-            "null" => (&[], Shape::Null),
-            "boolean" => (&[], Shape::Boolean),
-            "integer" => (&["minimum", "maximum"], Shape::Integer(integer(object))),
-            "number" => (&["minimum", "maximum"], Shape::Number(number(object))),
-            "string" => (&["minLength", "maxLength", "pattern"], Shape::Text(text(object))),
-            "array" => (ARRAY, Shape::Array(Box::new(self.array(object)?))),
-            "object" => (&["properties", "required", "additionalProperties"], self.object(object)?),
-            _ => return Err(self.not_a_schema()),
+        let shape = match name {
+            "null" => Some(Shape::Null),
+            "boolean" => Some(Shape::Boolean),
+            "integer" => keywords::integer(object).map(Shape::Integer),
+            "number" => keywords::number(object).map(Shape::Number),
+            "string" => keywords::text(object).map(Shape::Text),
+            "array" => self.array(object)?,
+            "object" => Some(self.object(object)?),
+            _ => None,
         };
-        if is_other {
-            return Ok(only(object, ALL_TYPED, shape));
-        }
-        Ok(only(object, &[keywords, &["type"]].concat(), shape))
+        shape.ok_or_else(|| self.not_a_schema())
     }
 
-    fn array(&mut self, object: &Map<String, Value>) -> Result<ArrayShape, SchemaFault> {
+    fn array(&mut self, object: &Map<String, Value>) -> Result<Option<Shape>, SchemaFault> {
         let prefix = match object.get("prefixItems") {
             Some(items) => self.list("prefixItems", items)?,
             None => Vec::new(),
         };
-        let items = object.get("items").unwrap_or(&Value::Bool(true));
-        Ok(ArrayShape {
-            prefix,
-            items: self.node_at("items", items)?,
-            min_items: object.get("minItems").and_then(Value::as_u64),
-            max_items: object.get("maxItems").and_then(Value::as_u64),
-            unique: object.get("uniqueItems") == Some(&Value::Bool(true)),
-        })
+        let items = self.node_at("items", object.get("items").unwrap_or(&Value::Bool(true)))?;
+        let Some((min_items, max_items)) = keywords::lengths(object, "minItems", "maxItems") else {
+            return Ok(None);
+        };
+        let unique = object.get("uniqueItems") == Some(&Value::Bool(true));
+        Ok(Some(Shape::Array(Box::new(ArrayShape { prefix, items, min_items, max_items, unique }))))
     }
 
     fn object(&mut self, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
+        if let Some(patterns) = object.get("patternProperties") {
+            return self.map_of_pattern(object, patterns);
+        }
         let empty = Map::new();
         let members = match object.get("properties") {
             Some(members) => members.as_object().ok_or_else(|| self.not_a_schema())?,
             None => &empty,
         };
-        let required = match object.get("required") {
+        let names = match object.get("required") {
             Some(names) => names.as_array().ok_or_else(|| self.not_a_schema())?.as_slice(),
             None => &[],
         };
 
         let mut properties = Vec::new();
+        let mut required = HashSet::new();
         self.path.push("properties".to_owned());
-        for name in required {
+        for name in names {
             let name = name.as_str().ok_or_else(|| self.not_a_schema())?;
-            let node = self.node_at(name, members.get(name).unwrap_or(&Value::Bool(true)))?;
-            properties.push(Property { name: name.to_owned(), is_required: true, node });
+            if required.insert(name) {
+                let node = self.node_at(name, members.get(name).unwrap_or(&Value::Bool(true)))?;
+                properties.push(Property { name: name.to_owned(), is_required: true, node });
+            }
         }
-        let is_optional = |name: &str| !required.iter().any(|required| required == name);
-        for (name, member) in members.iter().filter(|(name, _)| is_optional(name)) {
+        for (name, member) in members.iter().filter(|(name, _)| !required.contains(name.as_str())) {
             let node = self.node_at(name, member)?;
             properties.push(Property { name: name.clone(), is_required: false, node });
         }
@@ -202,7 +244,29 @@ impl Reader<'_> {
 
         let additional = object.get("additionalProperties").unwrap_or(&Value::Bool(true));
         let additional = self.node_at("additionalProperties", additional)?;
-        Ok(Shape::Object(Box::new(ObjectShape { properties, additional })))
+        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None })))
+    }
+
+    /// Reads what schemars writes for a map whose keys are no strings: one pattern, and nothing
+    /// else. Any other use of patterns is not modelled.
+    fn map_of_pattern(
+        &mut self,
+        object: &Map<String, Value>,
+        patterns: &Value,
+    ) -> Result<Shape, SchemaFault> {
+        let patterns = patterns.as_object().ok_or_else(|| self.not_a_schema())?;
+        let is_alone = !["properties", "required"].iter().any(|keyword| object.contains_key(*keyword))
+            && object.get("additionalProperties") == Some(&Value::Bool(false))
+            && patterns.len() == 1;
+        let Some((pattern, node)) = patterns.iter().next().filter(|_| is_alone) else {
+            return Ok(Shape::Opaque);
+        };
+
+        self.path.push("patternProperties".to_owned());
+        let additional = self.node_at(pattern, node)?;
+        self.path.pop();
+        let names = Some(pattern.clone());
+        Ok(Shape::Object(Box::new(ObjectShape { properties: Vec::new(), additional, names })))
     }
 
     fn list(&mut self, keyword: &str, members: &Value) -> Result<Vec<Node>, SchemaFault> {
@@ -215,7 +279,7 @@ impl Reader<'_> {
     }
 
     fn pointer(&self) -> String {
-        self.path.iter().map(|step| format!("/{step}")).collect()
+        plain_text::line(&self.path.iter().map(|step| format!("/{step}")).collect::<String>())
     }
 
     fn not_a_schema(&self) -> SchemaFault {
@@ -223,34 +287,29 @@ impl Reader<'_> {
     }
 }
 
-const ARRAY: &[&str] = &["prefixItems", "items", "minItems", "maxItems", "uniqueItems"];
+impl Conjunction for Reader<'_> {
+    fn count(&mut self, nodes: usize) -> Result<(), SchemaFault> {
+        self.nodes += nodes;
+        if self.path.len() > DEPTH_MAX * 2 || self.nodes > NODES_MAX {
+            return Err(SchemaFault::TooLarge);
+        }
+        Ok(())
+    }
 
-/// The keywords of all types.
-const ALL_TYPED: &[&str] = &[
-    "type",
-    "minimum",
-    "maximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "prefixItems",
-    "items",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "properties",
-    "required",
-    "additionalProperties",
-];
+    fn inline(&mut self, name: &str) -> Result<Shape, Conflict> {
+        if self.inlined.iter().any(|inlined| inlined == name) {
+            return Err(Conflict::NotModelled);
+        }
+        let value = if name.is_empty() { Some(self.document) } else { self.definition(name) };
+        let value = value.ok_or(Conflict::NotModelled)?;
+        self.count(weight(value))?;
 
-/// Returns `shape` if the object has no other keywords than `known` and remarks.
-fn only(object: &Map<String, Value>, known: &[&str], shape: Shape) -> Shape {
-    let is_known =
-        |keyword: &String| known.contains(&keyword.as_str()) || REMARKS.contains(&keyword.as_str());
-    if object.keys().all(|keyword| is_known(keyword) || keyword.starts_with("x-")) {
-        shape
-    } else {
-        Shape::Opaque
+        self.inlined.push(name.to_owned());
+        self.path.extend(["$ref".to_owned(), String::new()]);
+        let node = self.node(value);
+        self.path.truncate(self.path.len() - 2);
+        self.inlined.pop();
+        Ok(node?.shape)
     }
 }
 
@@ -265,6 +324,7 @@ fn union_of(members: Vec<Node>) -> Shape {
                 ..literal
             })),
             Shape::Union(inner) => others.extend(inner),
+            Shape::Never => {}
             _ => others.push(member),
         }
     }
@@ -282,92 +342,5 @@ fn union_of(members: Vec<Node>) -> Shape {
     }
 }
 
-fn integer(object: &Map<String, Value>) -> IntegerShape {
-    let bound = |keyword: &str| {
-        let number = object.get(keyword)?;
-        let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
-        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
-        whole.or_else(|| number.as_f64().map(|number| number as i128))
-    };
-    IntegerShape { minimum: bound("minimum"), maximum: bound("maximum"), format: format(object) }
-}
-
-fn number(object: &Map<String, Value>) -> NumberShape {
-    let bound = |keyword: &str| object.get(keyword).and_then(Value::as_f64);
-    NumberShape { minimum: bound("minimum"), maximum: bound("maximum"), format: format(object) }
-}
-
-fn text(object: &Map<String, Value>) -> TextShape {
-    TextShape {
-        min_length: object.get("minLength").and_then(Value::as_u64),
-        max_length: object.get("maxLength").and_then(Value::as_u64),
-        pattern: object.get("pattern").and_then(Value::as_str).map(str::to_owned),
-        format: format(object),
-    }
-}
-
-fn format(object: &Map<String, Value>) -> Option<String> {
-    object.get("format").and_then(Value::as_str).map(str::to_owned)
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::Schema;
-
-    fn shape(document: Value) -> Shape {
-        Schema::from_value(document).unwrap().root.shape
-    }
-
-    #[test]
-    fn puts_required_properties_first_in_their_order() {
-        let schema = json!({
-            "type": "object",
-            "properties": { "a": {}, "b": { "type": "string" }, "c": {} },
-            "required": ["c", "b"],
-        });
-        let Shape::Object(object) = shape(schema) else { panic!() };
-        let names: Vec<_> = object.properties.iter().map(|property| &*property.name).collect();
-        assert_eq!(names, ["c", "b", "a"]);
-    }
-
-    #[test]
-    fn merges_the_variants_of_an_enumeration() {
-        let schema = json!({ "oneOf": [
-            { "const": "a", "description": "First." }, { "enum": ["b"], "type": "string" },
-        ]});
-        let Shape::Literals(literals) = shape(schema) else { panic!() };
-        assert_eq!(literals.len(), 2);
-        assert_eq!(literals[0].description.as_deref(), Some("First."));
-    }
-
-    #[test]
-    fn models_nothing_that_it_does_not_understand() {
-        assert_eq!(shape(json!({ "type": "string", "not": { "const": "a" } })), Shape::Opaque);
-        assert_eq!(shape(json!({ "allOf": [true] })), Shape::Opaque);
-        assert_eq!(shape(json!({ "format": "x", "x-own": 1 })), Shape::Any);
-    }
-
-    #[test]
-    fn rejects_references_out_of_the_document() {
-        for reference in ["http://localhost/", "#/$defs/missing", "#/properties/a"] {
-            let fault = Schema::from_value(json!({ "$ref": reference })).unwrap_err();
-            assert!(matches!(fault, SchemaFault::Reference { .. }), "{fault}");
-        }
-        assert!(Schema::from_value(json!({ "$ref": "#" })).is_ok());
-    }
-
-    #[test]
-    fn rejects_schemas_that_are_too_deep_or_too_large() {
-        let mut deep = json!(true);
-        for _ in 0..=DEPTH_MAX * 2 {
-            deep = json!({ "type": "array", "items": deep });
-        }
-        assert!(matches!(Schema::from_value(deep), Err(SchemaFault::TooLarge)));
-
-        let wide = json!({ "anyOf": vec![true; NODES_MAX] });
-        assert!(matches!(Schema::from_value(wide), Err(SchemaFault::TooLarge)));
-    }
-}
+mod tests;

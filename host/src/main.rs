@@ -19,11 +19,14 @@ fn main() -> ExitCode {
         cli::Command::Dev => cli::dev(config, &entry),
         cli::Command::Check(check) => cli::check(&check, config, &entry),
         cli::Command::Call(call) => cli::call(&call, config),
+        cli::Command::Describe(describe) => cli::describe(&describe, config, &entry),
         cli::Command::Bench(bench) => cli::bench(&bench, config),
         cli::Command::Reload(reload) => cli::reload(&reload, config),
         cli::Command::Stats(stats) => cli::stats(&stats, config),
         cli::Command::Top(top) => cli::top(&top, config),
         cli::Command::SlowLog(slowlog) => cli::slowlog(&slowlog, config),
+        cli::Command::Generate(command) => cli::generate(&command, config, &entry),
+        cli::Command::Complete(complete) => cli::complete(&complete),
         #[cfg(feature = "pages")]
         cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(command) => match command {

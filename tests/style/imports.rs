@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assert_at_most;
 use super::tree::{code, rust_files_below};
 
-const CRATES: [&str; 4] = ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src"];
+const CRATES: [&str; 5] =
+    ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src", "clients/rust-build/src"];
 
 /// How often a re-export of a re-export is followed.
 const RE_EXPORTS: usize = 6;

@@ -6,7 +6,8 @@ use super::assert_at_most;
 use super::tree::{code, rust_files_below};
 
 /// The crates' source directories.
-const CRATES: [&str; 4] = ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src"];
+const CRATES: [&str; 5] =
+    ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src", "clients/rust-build/src"];
 
 const KEYWORDS: [&str; 4] = ["struct", "enum", "trait", "union"];
 

@@ -5,12 +5,14 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use jackfield_client::{Error, ProtocolError, RemoteError};
+use jackfield_contract::openrpc::OpenRpcFault;
 use jackfield_protocol::FrameError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::config_file::ConfigError;
 use super::exit_code;
+use super::shown_text::shown_line;
 
 /// The reason why there is no result. Each has an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,28 @@ pub(super) enum CommandError {
     Bytes { file: PathBuf, source: io::Error },
     #[error("PARAMS: not JSON: {0}")]
     Params(serde_json::Error),
+    #[error("{}: cannot read it: {source}", file.display())]
+    File { file: PathBuf, source: io::Error },
+    #[error("{}: {fault}", file.display())]
+    Document { file: PathBuf, fault: OpenRpcFault },
+    #[error("{0}")]
+    Refused(String),
+    #[error("no method is named {}{}", shown_line(name), is_meant(nearest.as_deref()))]
+    NoMethod { name: String, nearest: Option<String> },
+    #[error("{}: the method {method:?} is in an earlier file, too; pass one of the two files", file.display())]
+    MethodTwice { file: PathBuf, method: String },
+    #[error(
+        "{}: the host is older than this program and has no method rpc.discover; pass its plugin files instead",
+        socket.display()
+    )]
+    NoDiscovery { socket: PathBuf },
+    #[error("the params of {method} are not described, and its author shows no example")]
+    NoExample { method: String },
+    #[error(
+        "{}\nnot sent; jackfield call --example {method} prints a call that fits, and --no-check sends this one",
+        faults.join("\n")
+    )]
+    InvalidParams { method: String, faults: Vec<String> },
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[cfg(not(feature = "top"))]
@@ -48,7 +72,12 @@ impl CommandError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
-            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) => exit_code::USAGE,
+            Self::Refused(_) | Self::MethodTwice { .. } => exit_code::FAILURE,
+            Self::NoDiscovery { .. } | Self::NoMethod { .. } | Self::NoExample { .. } => exit_code::FAILURE,
+            Self::File { .. } | Self::Document { .. } => exit_code::FAILURE,
+            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) | Self::InvalidParams { .. } => {
+                exit_code::USAGE
+            }
             #[cfg(not(feature = "top"))]
             Self::NoScreen => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,
@@ -64,6 +93,10 @@ impl CommandError {
             },
         }
     }
+}
+
+fn is_meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; is {name:?} meant?"))
 }
 
 /// The outcome of a call that was interrupted, as far as it is known.

@@ -49,7 +49,7 @@ pub(crate) fn inspect(args: &InspectArgs, config: Option<&Path>) -> ExitCode {
 
 /// Returns the keys that the configuration trusts. Without a configuration there are none, so that
 /// a file can also be inspected where no host is installed.
-fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, ConfigError> {
+pub(super) fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, ConfigError> {
     match load_config(config) {
         Ok(config) => Ok(config.plugins.trusted_keys),
         Err(ConfigError::NotFound(_)) if config.is_none() => Ok(Vec::new()),

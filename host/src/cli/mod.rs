@@ -5,17 +5,25 @@ mod bench;
 mod call;
 mod check;
 mod command_error;
+mod complete;
+#[cfg(feature = "pages")]
+mod completion_scripts;
 mod config_changes;
 mod config_file;
 #[cfg(feature = "pages")]
 mod config_page;
 mod config_watcher;
 mod contract_source;
+mod describe;
 mod dev;
 mod end_limit;
+mod example_call;
+mod example_value;
 mod exit_code;
+mod generate;
 mod init;
 mod inspect;
+mod method_names;
 mod output;
 #[cfg(feature = "pages")]
 mod pages;
@@ -25,8 +33,10 @@ mod plugin_sources;
 mod rates;
 mod readiness;
 mod reload;
+mod request_socket;
 mod sd_notify;
 mod serve;
+mod shown_text;
 mod signals;
 mod slow_log;
 mod stats;
@@ -41,7 +51,10 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
 pub(crate) use check::{CheckArgs, check};
+pub(crate) use complete::{CompleteArgs, complete};
+pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use dev::dev;
+pub(crate) use generate::{GenerateCommand, generate};
 pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
@@ -81,6 +94,9 @@ pub(crate) enum Command {
     /// Send one request and print its result as JSON
     Call(CallArgs),
 
+    /// Describe the methods of a running host or of plugin files: params, results, errors, examples
+    Describe(DescribeArgs),
+
     /// Generate load on a host, check every reply, and print rates and latencies
     Bench(BenchArgs),
 
@@ -101,6 +117,14 @@ pub(crate) enum Command {
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
     /// source, or that of a crate that it depends on by path, changes
     Dev,
+
+    /// Write typed classes for the methods of a host or of plugin files
+    #[command(subcommand)]
+    Generate(GenerateCommand),
+
+    /// Print the methods of a running host that complete a command line, for shells
+    #[command(hide = true)]
+    Complete(CompleteArgs),
 
     /// Write the manual pages and the shell completions, for packages
     #[cfg(feature = "pages")]

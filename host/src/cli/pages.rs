@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _};
-use clap_complete::Shell;
 
 use super::Cli;
+use super::completion_scripts::completion_scripts;
 use super::config_page::config_page;
 use super::exit_code::{INPUT_OUTPUT, fail};
 
@@ -42,8 +42,8 @@ fn write(directory: &Path) -> io::Result<()> {
 
     clap_mangen::generate_to(Cli::command(), &man)?;
     fs::write(man.join("jackfield-config.5"), config_page())?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "jackfield", &completions)?;
+    for (name, script) in completion_scripts()? {
+        fs::write(completions.join(name), script)?;
     }
     Ok(())
 }

@@ -6,3 +6,5 @@ mod encoding;
 mod faulty_proxy;
 mod rust_client;
 mod rust_context;
+mod typed_php;
+mod typed_rust;

@@ -14,7 +14,7 @@ use crate::support::{CEILING, HostBuilder, HostProcess};
 const ISOLATIONS: [&str; 2] = ["in-process", "worker"];
 
 /// The methods of the fixture `describes_badly`. The variable names the faults of their schemas.
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 9] = [
     "bad.panics",
     "bad.hangs",
     "bad.aborts",
@@ -22,6 +22,7 @@ const METHODS: [&str; 8] = [
     "bad.large",
     "bad.invalid",
     "bad.remote",
+    "bad.long",
     "bad.leaves_thread",
 ];
 
@@ -35,7 +36,13 @@ fn builder(plugin: &str, isolation: &str) -> HostBuilder {
 
 /// Starts a host with `describes_badly` and these faults. All its methods work.
 fn start(faults: &str, isolation: &str) -> HostProcess {
-    let host = builder("describes_badly", isolation).variable("DESCRIBES_BADLY", faults).start();
+    start_with(faults, isolation, "")
+}
+
+/// As [`start`], with further keys of the plugin.
+fn start_with(faults: &str, isolation: &str, keys: &str) -> HostProcess {
+    let builder = builder("describes_badly", isolation).config(keys);
+    let host = builder.variable("DESCRIBES_BADLY", faults).start();
     let mut peer = host.peer();
     for method in METHODS {
         assert_eq!(peer.result(method, &Value::from(7)), 7, "{method} with {faults} in {isolation}");
@@ -82,7 +89,6 @@ fn asks_a_plugin_once_wherever_it_runs() {
 
     for (isolation, keys) in ways {
         let mut host = builder("described", isolation).config(keys).start();
-        assert_known(&host, 14, 13, 13);
         let methods = discovered(&host);
         assert!(methods.iter().any(|method| method["summary"] == "Stores an order and returns it."));
         assert_eq!(*first.get_or_insert_with(|| methods.clone()), methods, "{isolation} {keys}");
@@ -104,7 +110,7 @@ fn loses_only_the_schemas_that_panic_or_are_invalid() {
     for isolation in ISOLATIONS {
         let host = start("panic large invalid remote", isolation);
 
-        assert_known(&host, 8, 4, 8);
+        assert_known(&host, 9, 5, 9);
         let shown = warnings(&host);
         let expected = [
             "the schema of the params of bad.panics is unknown: it panicked: no schema today",
@@ -124,7 +130,7 @@ fn loses_only_the_schema_that_hangs() {
     for isolation in ISOLATIONS {
         let host = start("hang", isolation);
 
-        assert_known(&host, 8, 7, 8);
+        assert_known(&host, 9, 8, 9);
         let [line] = warnings(&host).try_into().unwrap_or_else(|lines| panic!("one line in {lines:?}"));
         let expected = "the schema of the params of bad.hangs is unknown: it did not return within ";
         assert!(line.contains(expected), "{line}");
@@ -141,7 +147,7 @@ fn keeps_what_was_said_before_a_schema_ended_the_process() {
         for isolation in ISOLATIONS {
             let host = start(fault, isolation);
 
-            assert_known(&host, 8, params, 0);
+            assert_known(&host, 9, params, 0);
             let line = host.wait_for_log(&format!("the schema of the params of {method} is unknown"));
             assert!(line.contains(end), "{line}");
             assert!(host.log_contains("its description lacks "), "{}", host.log());
@@ -150,10 +156,20 @@ fn keeps_what_was_said_before_a_schema_ended_the_process() {
 }
 
 #[test]
+fn accepts_documents_that_are_almost_as_large_as_all_may_be() {
+    for (isolation, keys) in [("in-process", ""), ("worker", "worker = { sandbox = {} }")] {
+        let host = start_with("long", isolation, keys);
+
+        assert_known(&host, 9, 9, 9);
+        assert_eq!(warnings(&host), [""; 0]);
+    }
+}
+
+#[test]
 fn does_not_take_threads_of_a_schema_for_threads_of_the_plugin() {
     let host = start("thread", "in-process");
 
-    assert_known(&host, 8, 8, 8);
+    assert_known(&host, 9, 9, 9);
     assert_eq!(warnings(&host), [""; 0]);
 }
 

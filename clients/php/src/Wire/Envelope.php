@@ -11,7 +11,7 @@ use Jackfield\Exception\RemoteException;
 use Jackfield\Exception\UnreadableReplyException;
 
 use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object;
-use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
+use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match, preg_replace;
 use function str_starts_with, strlen, substr, unpack;
 
 /**
@@ -53,6 +53,9 @@ final class Envelope
     /** Number of encoded method names that are cached; a program calls few different methods. */
     private const METHOD_CACHE_SIZE = 256;
 
+    /** Begin of strings that are sent as integers (see Typed\BigInteger); null: there are none. */
+    public static ?string $integerMark = null;
+
     /** @var array<string, string> method names as JSON strings, by method name */
     private static array $encodedMethods = [];
 
@@ -81,6 +84,10 @@ final class Envelope
             try {
                 // The envelope itself is one level.
                 $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS | $flags, self::MAX_DEPTH - 1);
+                if (self::$integerMark !== null) {
+                    $params = preg_replace('/"' . self::$integerMark . '(-?\d+)"/', '$1', $params);
+                    self::$integerMark = null;
+                }
                 $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
                 $reason = $cause->getMessage();

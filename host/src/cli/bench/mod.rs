@@ -23,9 +23,10 @@ use self::driver::LoadDriver;
 use self::plan::LoadPlan;
 use self::report::BenchReport;
 use self::request_template::RequestTemplate;
-use super::call::{find_socket, parse_params};
+use super::call::parse_params;
 use super::command_error::CommandError;
 use super::exit_code::{self, fail};
+use super::request_socket::find_socket;
 
 /// The reason why there is no report.
 #[derive(Debug, thiserror::Error)]

@@ -10,9 +10,12 @@ use serde_json::value::RawValue;
 /// The arguments of `jackfield call`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Before the request, the host is asked with rpc.discover what the method accepts. If it does not answer that, if the params \
+of the method are not described, and for methods of the host itself, the request is sent unchecked.
+
 Ctrl-C asks the host to cancel the call and waits up to a second for its reply; a second Ctrl-C does not wait.
 
-Exit codes: 0 result on standard output; 1 error reply on standard error; 64 PARAMS cannot be sent; 69 no \
+Exit codes: 0 result on standard output; 1 error reply on standard error; 64 PARAMS cannot be sent or do not fit the method; 69 no \
 connection to a host, or it ended before the reply; 75 time-out; 76 the peer does not speak the protocol, or \
 not the version that --bytes needs; 78 the configuration cannot be used; 130 interrupted.")]
 pub(crate) struct CallArgs {
@@ -26,6 +29,15 @@ pub(crate) struct CallArgs {
     /// result that is opaque bytes is written as it is, without a newline
     #[arg(long, value_name = "FILE", conflicts_with = "params")]
     pub(super) bytes: Option<PathBuf>,
+
+    /// Print a call of METHOD that can be pasted into a shell, and send nothing: the example of
+    /// its author, or one that fits its params
+    #[arg(long, conflicts_with_all = ["params", "bytes", "is_async", "meta", "traceparent", "verbose"])]
+    pub(super) example: bool,
+
+    /// Send the params also if they do not fit the method, and do not ask the host about it
+    #[arg(long)]
+    pub(super) no_check: bool,
 
     /// Socket of the host [default: the first `[[listener]]` with binary framing in the
     /// configuration]

@@ -2,22 +2,25 @@
 
 mod args;
 mod exchange;
+mod param_check;
 
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jackfield::config::Framing;
 use jackfield_client::{Payload, Reply, Version};
 use serde_json::value::RawValue;
 
 use self::args::Params;
 use self::exchange::exchange;
 use super::command_error::CommandError;
-use super::config_file::load_config;
+use super::contract_source::{DISCOVERY_TIMEOUT, read_host};
+use super::example_call::{example_calls, host_options};
 use super::exit_code::fail;
+use super::method_names::no_method;
 use super::output::print_message;
+use super::request_socket::find_socket;
 use super::table::format_duration;
 
 pub(crate) use self::args::CallArgs;
@@ -31,6 +34,10 @@ pub(crate) fn call(args: &CallArgs, config: Option<&Path>) -> ExitCode {
 }
 
 fn try_call(args: &CallArgs, config: Option<&Path>) -> Result<(), CommandError> {
+    if args.example {
+        return print_bytes(&[example(args, config)?.as_bytes()]);
+    }
+
     // First, because a request that cannot be sent needs neither configuration nor host.
     let params = match &args.bytes {
         Some(file) => Params::Bytes(read_bytes(file)?),
@@ -43,12 +50,29 @@ fn try_call(args: &CallArgs, config: Option<&Path>) -> Result<(), CommandError> 
         print_message(details_of(&reply));
     }
 
+    match reply.result.map_err(|error| CommandError::Call { socket, error })? {
+        Payload::Json(json) => print_bytes(&[&json, b"\n"]),
+        Payload::Bytes(bytes) => print_bytes(&[&bytes]),
+    }
+}
+
+fn print_bytes(parts: &[&[u8]]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
-    let written = match reply.result.map_err(|error| CommandError::Call { socket, error })? {
-        Payload::Json(json) => stdout.write_all(&json).and_then(|()| stdout.write_all(b"\n")),
-        Payload::Bytes(bytes) => stdout.write_all(&bytes),
-    };
+    let written = parts.iter().try_for_each(|part| stdout.write_all(part));
     written.and_then(|()| stdout.flush()).map_err(CommandError::Output)
+}
+
+/// Returns the command line of an example call.
+fn example(args: &CallArgs, config: Option<&Path>) -> Result<String, CommandError> {
+    let socket = find_socket(args.socket.as_deref(), config)?;
+    let described = read_host(&socket, args.timeout.unwrap_or(DISCOVERY_TIMEOUT))?;
+    let method = described.contract.method(&args.method);
+    let method = method.ok_or_else(|| no_method(&described.contract, &args.method))?;
+
+    let call = example_calls(method).unwrap_or_default().into_iter().next();
+    let call = call.ok_or_else(|| CommandError::NoExample { method: args.method.clone() })?;
+    let options = host_options(args.socket.as_deref(), config);
+    Ok(format!("jackfield {}{options}\n", call.arguments))
 }
 
 /// Parses the argument PARAMS; `-` stands for standard input.
@@ -69,17 +93,6 @@ fn read_bytes(file: &Path) -> Result<Vec<u8>, CommandError> {
         std::fs::read(file)
     };
     read.map_err(|source| CommandError::Bytes { file: file.to_owned(), source })
-}
-
-/// Returns the socket that was passed, or that of the first listener whose framing the client
-/// supports.
-pub(super) fn find_socket(passed: Option<&Path>, config: Option<&Path>) -> Result<PathBuf, CommandError> {
-    if let Some(socket) = passed {
-        return Ok(socket.to_owned());
-    }
-    let mut listeners = load_config(config)?.listeners.into_iter();
-    let binary = listeners.find(|listener| listener.framing == Framing::Binary);
-    Ok(binary.ok_or(CommandError::NoListener)?.socket)
 }
 
 /// Returns what `--verbose` prints.

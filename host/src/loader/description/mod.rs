@@ -52,9 +52,12 @@ pub struct PluginDescription {
 /// One part as a child process reports it: the document, or why there is none.
 pub(crate) type PartAnswer<'a> = Result<&'a str, &'a str>;
 
+/// Upper bound for the time for all parts, which the clock can represent.
+const LIMIT_MAX: Duration = Duration::from_secs(3600);
+
 /// Returns the time for all parts of a plugin that has `probe` to start: a quarter of it.
 pub(crate) fn describe_limit(probe: Duration) -> Duration {
-    probe / 4
+    (probe / 4).min(LIMIT_MAX)
 }
 
 /// Returns the method and the part at this place of the order; `None` behind the last one.

@@ -1,0 +1,168 @@
+//! The keywords of JSON Schema: which are modelled, and how the bounds of plain types are read.
+
+use serde_json::{Map, Value};
+
+use crate::schema::{IntegerShape, NumberShape, TextShape};
+
+/// The media type of opaque bytes.
+pub(crate) const BYTES: &str = "application/octet-stream";
+
+/// Keywords that say nothing about which values are admitted.
+const REMARKS: &[&str] = &[
+    "$schema",
+    "$id",
+    "$comment",
+    "$defs",
+    "title",
+    "description",
+    "deprecated",
+    "default",
+    "examples",
+    "readOnly",
+    "writeOnly",
+    "format",
+    "contentMediaType",
+    "contentEncoding",
+    "contentSchema",
+];
+
+/// Keywords that are modelled and concern no single type.
+const GENERAL: &[&str] =
+    &["type", "const", "enum", "$ref", "anyOf", "oneOf", "allOf", "unevaluatedProperties"];
+
+/// Keywords that are modelled and concern the values of one type.
+pub(crate) const TYPED: &[&str] = &[
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "prefixItems",
+    "items",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+];
+
+/// Keywords whose members are schemas, and keywords that are one schema or a list of them.
+const MAPS: &[&str] = &["properties", "patternProperties", "dependentSchemas"];
+const SCHEMAS: &[&str] = &[
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "items",
+    "prefixItems",
+    "contains",
+    "propertyNames",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+];
+
+/// Returns whether the keyword is modelled or admits everything.
+pub(crate) fn is_known(keyword: &str) -> bool {
+    is_remark(keyword) || GENERAL.contains(&keyword) || TYPED.contains(&keyword)
+}
+
+fn is_remark(keyword: &str) -> bool {
+    REMARKS.contains(&keyword) || keyword.starts_with("x-")
+}
+
+/// Returns a copy of a schema with nothing but what decides about its values.
+pub(crate) fn without_remarks(schema: &Value) -> Value {
+    let Value::Object(object) = schema else { return schema.clone() };
+    let kept = object.iter().filter(|(keyword, _)| !is_remark(keyword));
+    let plain = kept.map(|(keyword, value)| {
+        let value = match value {
+            Value::Object(members) if MAPS.contains(&keyword.as_str()) => {
+                let plain = members.iter().map(|(name, schema)| (name.clone(), without_remarks(schema)));
+                Value::Object(plain.collect())
+            }
+            Value::Array(members) if SCHEMAS.contains(&keyword.as_str()) => {
+                Value::Array(members.iter().map(without_remarks).collect())
+            }
+            schema if SCHEMAS.contains(&keyword.as_str()) => without_remarks(schema),
+            other => other.clone(),
+        };
+        (keyword.clone(), value)
+    });
+    Value::Object(plain.collect())
+}
+
+/// Returns whether a value has one of the types that the keyword `type` names.
+pub(crate) fn has_type(value: &Value, names: Option<&Value>) -> bool {
+    let is = |name: &str| match value {
+        Value::Null => name == "null",
+        Value::Bool(_) => name == "boolean",
+        Value::Number(number) => {
+            let is_whole = number.as_f64().is_some_and(|number| number.fract() == 0.0);
+            name == "number" || (name == "integer" && is_whole)
+        }
+        Value::String(_) => name == "string",
+        Value::Array(_) => name == "array",
+        Value::Object(_) => name == "object",
+    };
+    match names {
+        Some(Value::String(name)) => is(name),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).any(is),
+        _ => true,
+    }
+}
+
+/// Reads the bounds of an integer; `None` if one of them is no number.
+pub(crate) fn integer(object: &Map<String, Value>) -> Option<IntegerShape> {
+    let bound = |keyword: &str, round: fn(f64) -> f64| {
+        let Some(bound) = object.get(keyword) else { return Some(None) };
+        let whole = bound.as_i64().map(i128::from).or_else(|| bound.as_u64().map(i128::from));
+        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
+        whole.or_else(|| bound.as_f64().map(|bound| round(bound) as i128)).map(Some)
+    };
+    Some(IntegerShape {
+        minimum: bound("minimum", f64::ceil)?,
+        maximum: bound("maximum", f64::floor)?,
+        format: format(object),
+    })
+}
+
+/// Reads the bounds of a number; `None` if one of them is no number.
+pub(crate) fn number(object: &Map<String, Value>) -> Option<NumberShape> {
+    let bound = |keyword: &str| match object.get(keyword) {
+        Some(bound) => bound.as_f64().map(Some),
+        None => Some(None),
+    };
+    Some(NumberShape { minimum: bound("minimum")?, maximum: bound("maximum")?, format: format(object) })
+}
+
+/// Reads the bounds of a string; `None` if one of them is no length.
+pub(crate) fn text(object: &Map<String, Value>) -> Option<TextShape> {
+    let (min_length, max_length) = lengths(object, "minLength", "maxLength")?;
+    let pattern = object.get("pattern").and_then(Value::as_str).map(str::to_owned);
+    Some(TextShape { min_length, max_length, pattern, format: format(object) })
+}
+
+/// Reads two lengths; `None` if one of them is no length.
+pub(crate) fn lengths(
+    object: &Map<String, Value>,
+    least: &str,
+    greatest: &str,
+) -> Option<(Option<u64>, Option<u64>)> {
+    let length = |keyword: &str| {
+        let Some(length) = object.get(keyword) else { return Some(None) };
+        let whole = length.as_f64().filter(|length| *length >= 0.0 && length.fract() == 0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        length.as_u64().or_else(|| whole.map(|length| length as u64)).map(Some)
+    };
+    Some((length(least)?, length(greatest)?))
+}
+
+fn format(object: &Map<String, Value>) -> Option<String> {
+    object.get("format").and_then(Value::as_str).map(str::to_owned)
+}

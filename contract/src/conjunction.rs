@@ -28,8 +28,13 @@ pub(crate) trait Conjunction {
     /// Counts nodes that were made, against the limits of a document.
     fn count(&mut self, nodes: usize) -> Result<(), SchemaFault>;
 
-    /// Reads a definition in place of a reference to it.
-    fn inline(&mut self, name: &str) -> Result<Shape, Conflict>;
+    /// Reads a definition in place of a reference to it, and joins it. A definition that leads to
+    /// itself meanwhile is not modelled.
+    fn inline(
+        &mut self,
+        name: &str,
+        join: impl FnOnce(&mut Self, Shape) -> Result<Shape, Conflict>,
+    ) -> Result<Shape, Conflict>;
 
     /// Returns the shape of the values that both shapes admit.
     fn both(&mut self, left: Shape, right: Shape) -> Result<Shape, Conflict> {
@@ -37,14 +42,8 @@ pub(crate) trait Conjunction {
             (Shape::Any, other) | (other, Shape::Any) => Ok(other),
             (Shape::Never, _) | (_, Shape::Never) => Ok(Shape::Never),
             (left, right) if left == right && left != Shape::Opaque => Ok(left),
-            (Shape::Reference(name), other) => {
-                let shape = self.inline(&name)?;
-                self.both(shape, other)
-            }
-            (other, Shape::Reference(name)) => {
-                let shape = self.inline(&name)?;
-                self.both(other, shape)
-            }
+            (Shape::Reference(name), other) => self.inline(&name, |this, shape| this.both(shape, other)),
+            (other, Shape::Reference(name)) => self.inline(&name, |this, shape| this.both(other, shape)),
             (Shape::Union(members), other) => {
                 self.each(members, |this, shape| this.both(shape, other.clone()))
             }
@@ -141,10 +140,7 @@ pub(crate) trait Conjunction {
                 Ok(Shape::Object(object))
             }
             Shape::Union(members) => self.each(members, |this, shape| this.close(shape, further)),
-            Shape::Reference(name) => {
-                let shape = self.inline(&name)?;
-                self.close(shape, further)
-            }
+            Shape::Reference(name) => self.inline(&name, |this, shape| this.close(shape, further)),
             Shape::Any | Shape::Opaque => Err(Conflict::NotModelled),
             other => Ok(other),
         }

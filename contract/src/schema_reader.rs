@@ -296,7 +296,11 @@ impl Conjunction for Reader<'_> {
         Ok(())
     }
 
-    fn inline(&mut self, name: &str) -> Result<Shape, Conflict> {
+    fn inline(
+        &mut self,
+        name: &str,
+        join: impl FnOnce(&mut Self, Shape) -> Result<Shape, Conflict>,
+    ) -> Result<Shape, Conflict> {
         if self.inlined.iter().any(|inlined| inlined == name) {
             return Err(Conflict::NotModelled);
         }
@@ -306,10 +310,11 @@ impl Conjunction for Reader<'_> {
 
         self.inlined.push(name.to_owned());
         self.path.extend(["$ref".to_owned(), String::new()]);
-        let node = self.node(value);
+        let node = self.node(value).map_err(Conflict::Fault);
+        let joined = node.and_then(|node| join(self, node.shape));
         self.path.truncate(self.path.len() - 2);
         self.inlined.pop();
-        Ok(node?.shape)
+        joined
     }
 }
 

@@ -28,9 +28,9 @@ use crate::schema::{Schema, Shape};
 
 /// The most steps of the comparison of two schemas; types that are written by hand take some
 /// thousands. What is not compared then is unknown.
-const SCHEMA_STEPS: u32 = 2_000_000;
+const SCHEMA_STEPS: u32 = 1_000_000;
 /// The most steps of the comparison of two contracts.
-const CONTRACT_STEPS: u32 = 10_000_000;
+const CONTRACT_STEPS: u32 = 5_000_000;
 
 /// Compares the contract that serves with the one that is to replace it.
 #[must_use]

@@ -176,6 +176,8 @@ impl<'a> Walk<'a> {
     }
 
     fn finding(&self, change: &str) -> Finding {
+        // Findings at deep places are the most costly steps.
+        self.narrow.steps.take(10 + self.path.len());
         let root = match self.direction {
             Direction::Params => "params",
             Direction::Result => "result",

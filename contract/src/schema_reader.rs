@@ -310,8 +310,7 @@ impl Conjunction for Reader<'_> {
 
         self.inlined.push(name.to_owned());
         self.path.extend(["$ref".to_owned(), String::new()]);
-        let node = self.node(value).map_err(Conflict::Fault);
-        let joined = node.and_then(|node| join(self, node.shape));
+        let joined = self.node(value).map_err(Conflict::Fault).and_then(|node| join(self, node.shape));
         self.path.truncate(self.path.len() - 2);
         self.inlined.pop();
         joined

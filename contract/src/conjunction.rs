@@ -28,8 +28,8 @@ pub(crate) trait Conjunction {
     /// Counts nodes that were made, against the limits of a document.
     fn count(&mut self, nodes: usize) -> Result<(), SchemaFault>;
 
-    /// Reads a definition in place of a reference to it, and joins it with something else. References
-    /// to the definition that are met meanwhile lead in a circle, which is not modelled.
+    /// Reads a definition in place of a reference to it, and joins it. A definition that leads to
+    /// itself meanwhile is not modelled.
     fn inline(
         &mut self,
         name: &str,

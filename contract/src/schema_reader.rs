@@ -77,8 +77,8 @@ impl<'a> Reader<'a> {
             _ => return Err(self.not_a_schema()),
         };
 
-        let shape = self.shape(object)?;
         let text = |keyword: &str| object.get(keyword).and_then(Value::as_str);
+        let shape = self.shape(object)?;
         Ok(Node {
             title: text("title").map(plain_text::line),
             description: text("description").map(plain_text::lines),
@@ -265,8 +265,8 @@ impl<'a> Reader<'a> {
         self.path.push("patternProperties".to_owned());
         let additional = self.node_at(pattern, node)?;
         self.path.pop();
-        let properties = Vec::new();
-        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: Some(pattern.clone()) })))
+        let names = Some(pattern.clone());
+        Ok(Shape::Object(Box::new(ObjectShape { properties: Vec::new(), additional, names })))
     }
 
     fn list(&mut self, keyword: &str, members: &Value) -> Result<Vec<Node>, SchemaFault> {
@@ -310,8 +310,7 @@ impl Conjunction for Reader<'_> {
 
         self.inlined.push(name.to_owned());
         self.path.extend(["$ref".to_owned(), String::new()]);
-        let node = self.node(value).map_err(Conflict::Fault);
-        let joined = node.and_then(|node| join(self, node.shape));
+        let joined = self.node(value).map_err(Conflict::Fault).and_then(|node| join(self, node.shape));
         self.path.truncate(self.path.len() - 2);
         self.inlined.pop();
         joined

@@ -1,8 +1,8 @@
 //! The description of a method: facts, schemas, examples. The host asks for one part at a time.
 //!
 //! `export_plugin!` makes a [`Description`] of each method. It consists of functions, so that a
-//! part that an author leaves out links no code. Functions that are not generic and serialize something
-//! are inlined for the same reason.
+//! part that an author leaves out links no code. Functions that are not generic and serialize
+//! something are inlined for the same reason.
 
 mod example;
 mod facts;

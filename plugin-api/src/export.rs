@@ -15,10 +15,16 @@ macro_rules! __root_symbol {
 ///
 /// ```ignore
 /// export_plugin!(Device {
+///     /// Stores the status of a device.
+///     ///
+///     /// Further paragraphs are the description.
 ///     // fn update(&self, params: Update) -> Result<Status, Error>
-///     inline "device.status.update" => update,
+///     inline "device.status.update" => update [
+///         errors(507 = "the limit of devices is reached"),
+///         example({ "deviceId": "d-1", "status": "online" } => { "sequence": 1 }),
+///     ],
 ///     // async fn report(self: Arc<Self>, params: Wait) -> Result<Status, Error>
-///     async "device.report" => report,
+///     async "device.report" => report [idempotent, deprecated = "use device.next"],
 ///     // `blocking` is the default.
 ///     "device.export" => export,
 /// });
@@ -27,6 +33,10 @@ macro_rules! __root_symbol {
 /// The last parameter of a function may be a [`Context`](crate::Context): `&Context<'_>`, or
 /// `Context<'static>` for `async`. A function without params accepts a call without params, and
 /// `null`, `[]` and `{}`. Method names are checked at compile time.
+///
+/// The doc comment and the words in brackets describe the method to clients. Each is optional.
+/// `example(..)` may occur several times, and may have the params alone, or `=> RESULT` alone. The
+/// types of params and result are described, too, if they derive [`JsonSchema`](crate::JsonSchema).
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ident {

@@ -1,5 +1,7 @@
 //! The descriptions of a plugin that has all kinds of types and words, as a host reads them.
 
+#![expect(clippy::unwrap_used, reason = "a test and its helpers fail by panicking")]
+
 #[path = "../../tests/fixtures/src/described.rs"]
 #[allow(dead_code, reason = "the plugin is described, and not called")]
 mod described;

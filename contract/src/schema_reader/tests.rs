@@ -163,3 +163,25 @@ fn rejects_keywords_with_values_of_a_wrong_type() {
         assert!(matches!(fault, SchemaFault::NotASchema { .. }), "{schema}: {fault}");
     }
 }
+
+#[test]
+fn models_no_demands_on_definitions_that_lead_to_each_other() {
+    let to = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let or_null = |name: &str| json!({ "anyOf": [to(name), { "type": "null" }] });
+    for (a, b) in [(to("b"), to("a")), (or_null("b"), or_null("a")), (to("b"), json!({ "$ref": "#" }))] {
+        let schema = json!({ "allOf": [to("a"), { "type": "string" }], "$defs": { "a": a, "b": b } });
+        assert_eq!(shape(schema), Shape::Opaque, "{a} {b}");
+    }
+}
+
+#[test]
+fn rejects_demands_on_a_long_chain_of_definitions() {
+    let link = |number: u32| {
+        let next = json!({ "$ref": format!("#/$defs/{}", number + 1) });
+        (number.to_string(), json!({ "anyOf": [next, { "type": "null" }] }))
+    };
+    let mut definitions: Map<_, _> = (0..1_000).map(link).collect();
+    definitions.insert("1000".to_owned(), json!({ "type": "string" }));
+    let schema = json!({ "allOf": [{ "$ref": "#/$defs/0" }, { "type": "string" }], "$defs": definitions });
+    assert!(matches!(Schema::from_value(schema), Err(SchemaFault::TooLarge)));
+}

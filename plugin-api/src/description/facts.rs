@@ -1,4 +1,5 @@
-//! What the author says about a method in words: its doc comment and the words of `export_plugin!`.
+//! The facts of a method that its author states: its doc comment and the words of
+//! `export_plugin!`.
 
 use serde::Serialize;
 

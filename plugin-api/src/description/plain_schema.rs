@@ -1,7 +1,7 @@
 //! Schemas of types that an author does not define: numbers, strings, lists of them, bytes.
 //!
-//! They are texts. schemars knows the same types, but it would add its generator to every plugin that
-//! returns a string.
+//! They are texts. schemars knows the same types, but it would add its generator to every plugin
+//! that returns a string.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

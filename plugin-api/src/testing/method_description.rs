@@ -1,4 +1,4 @@
-//! What a method says about itself, for tests of its author.
+//! The description of a method, for tests of its author.
 
 use serde_json::Value;
 

@@ -21,4 +21,7 @@ impl Hello {
     }
 }
 
-export_plugin!(Hello { inline "hello.greet" => greet });
+export_plugin!(Hello {
+    /// Greets by name.
+    inline "hello.greet" => greet,
+});

@@ -16,7 +16,8 @@ pub(super) struct OlderHost {
 }
 
 impl OlderHost {
-    /// Starts a host. `answer` gets each request and returns the reply; `None` leaves it unanswered.
+    /// Starts a host. `answer` gets each request and returns the reply; `None` leaves it
+    /// unanswered.
     pub(super) fn start(answer: impl Fn(&Value) -> Option<Value> + Clone + Send + 'static) -> Self {
         let scratch = Scratch::new();
         let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();

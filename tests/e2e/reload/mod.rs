@@ -2,7 +2,7 @@
 //!
 //! - Files: `new_files`, `removed_files`, `refused_files`, `linked_files`, `signatures`.
 //! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`,
-//!   `state_transfer`, `failed_state_transfer`, `stop_first`.
+//!   `state_transfer`, `failed_state_transfer`, `stop_first`, `incompatible`.
 //! - The configuration file: `configuration`.
 //! - Failures of single steps: `failpoints`. Everything at once: `under_load`, with the clients of
 //!   `traffic`.
@@ -13,6 +13,7 @@ mod failed_state_transfer;
 mod failpoints;
 mod generations;
 pub(crate) mod image;
+mod incompatible;
 mod linked_files;
 mod new_files;
 pub(crate) mod operator;

@@ -56,13 +56,12 @@ final class Device
         ?string $tracestate = null,
         ?array $meta = null,
     ): self {
-        return new self(
-            $this->client,
-            $timeout ?? $this->timeout,
-            $traceparent ?? $this->traceparent,
-            $tracestate ?? $this->tracestate,
-            $meta ?? $this->meta,
-        );
+        $timeout ??= $this->timeout;
+        $traceparent ??= $this->traceparent;
+        $tracestate ??= $this->tracestate;
+        $meta ??= $this->meta;
+
+        return new self($this->client, $timeout, $traceparent, $tracestate, $meta);
     }
 
     /**

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::generated_file::{GeneratedFile, MARK};
 
 /// A generated file has its mark within this many bytes.
-const MARK_WITHIN: u64 = 256;
+const MARK_WITHIN: usize = 256;
 
 /// The differences between a directory and the files that belong there.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn generated_files(directory: &Path, has_depth: bool) -> Result<Vec<PathBuf>, Ou
         } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "php") {
             let mut begin = Vec::new();
             let file = File::open(&path);
-            let read = file.and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut begin));
+            let read = file.and_then(|file| file.take(MARK_WITHIN as u64).read_to_end(&mut begin));
             read.map_err(|source| OutputError::Read { path: path.clone(), source })?;
             found.extend(has_mark(&begin).then_some(path));
         }
@@ -134,7 +134,7 @@ fn generated_files(directory: &Path, has_depth: bool) -> Result<Vec<PathBuf>, Ou
 }
 
 fn has_mark(content: &[u8]) -> bool {
-    let begin = &content[..content.len().min(MARK_WITHIN as usize)];
+    let begin = &content[..content.len().min(MARK_WITHIN)];
     begin.windows(MARK.len()).any(|window| window == MARK.as_bytes())
 }
 

@@ -20,6 +20,9 @@ final class Error507Exception extends \Jackfield\Exception\RemoteException
     /** Returns this exception for the error of a reply. */
     public static function of(\Jackfield\Exception\RemoteException $error): self
     {
-        return new self(self::CODE, $error->getMessage(), $error->data());
+        $message = $error->getMessage();
+        $data = $error->data();
+
+        return new self(self::CODE, $message, $data);
     }
 }

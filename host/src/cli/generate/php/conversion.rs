@@ -63,7 +63,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Follows a reference. Values of recursive types are sent as they are, below their first level.
+    /// Follows a reference. Below their first level, values of recursive types are sent as they
+    /// are.
     fn reference(&mut self, name: &'a str) -> Option<Conversion> {
         if self.open.contains(&name) {
             return None;

@@ -87,8 +87,8 @@ impl DocComment {
         format!("{indent}/**\n{}\n{indent} */\n", lines.join("\n"))
     }
 
-    /// Adds a line, and breaks it at spaces where it is too long. A line of text that begins with `@`
-    /// would be a tag.
+    /// Adds a line, and breaks it at spaces where it is too long. A line of text that begins with
+    /// `@` would be a tag.
     fn wrap(&mut self, text: &str, begin: &str, continuation: &str, is_text: bool) {
         let width = WIDTH - 3 - self.indent;
         let mut lines = Vec::new();

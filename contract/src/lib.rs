@@ -18,7 +18,7 @@ mod schema_keywords;
 mod schema_reader;
 pub mod words;
 
-pub use comparison::{Comparison, Finding, Verdict, compare};
+pub use comparison::{Comparison, Finding, ValueFault, Verdict, compare};
 pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};
 pub use description::{ContractReader, DescriptionFault, DescriptionPart};
 pub use schema::{

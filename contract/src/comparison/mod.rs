@@ -12,10 +12,12 @@ mod shapes;
 mod steps;
 mod unions;
 mod unmodelled;
+mod value_faults;
 mod values;
 mod walk;
 
 pub use finding::{Comparison, Finding, Verdict};
+pub use value_faults::ValueFault;
 
 use fit::Fit;
 use serde_json::json;

@@ -10,7 +10,7 @@ mod types;
 
 use edits::{EDITS, NEUTRAL, OPENING, apply};
 use instances::instances;
-use jackfield_contract::{Comparison, Verdict};
+use jackfield_contract::{Comparison, Schema, Verdict};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -104,6 +104,22 @@ proptest! {
                 }
                 Verdict::Unknown => prop_assert!(false, "{:?}\nold {}\nnew {}", texts(&comparison), old, new),
             }
+        }
+    }
+
+    /// An independent validator decides whether a value has faults.
+    #[test]
+    fn finds_faults_in_what_a_validator_refuses(
+        of in root_type(), styles in styles(), at in any::<Index>(), edit in select(EDITS),
+    ) {
+        let document = Writer::write(styles.0, &of);
+        let schema = Schema::from_value(document.clone()).unwrap();
+        let validator = jsonschema::draft202012::new(&document).unwrap();
+        let other = apply(&of, at.index(1000), edit.1).unwrap_or_else(|| of.clone());
+
+        for value in instances(&of, true).into_iter().chain(instances(&other, true)) {
+            let faults = schema.faults(&value, 20);
+            prop_assert_eq!(faults.is_empty(), validator.is_valid(&value), "{} {}: {:?}", document, value, faults);
         }
     }
 }

@@ -42,11 +42,9 @@ pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>>
             format!("call {name} --bytes FILE")
         }
         Parameters::Schema(schema) => {
-            let is_valid = |value: &Value| {
-                jsonschema::validator_for(&schema.document).is_ok_and(|validator| validator.is_valid(value))
-            };
             let all = example_value(schema, true);
-            with_params(Some(&if is_valid(&all) { all } else { example_value(schema, false) }))
+            let fits = schema.faults(&all, 1).is_empty();
+            with_params(Some(&if fits { all } else { example_value(schema, false) }))
         }
     };
     Some(vec![ExampleCall { arguments, result: None }])

@@ -154,6 +154,7 @@ fn exits_with_1_if_callers_of_the_old_contract_break() {
     let files = directory_with(&["device"]);
     let socket = host.socket();
     write_edited(&files, "same", |_| ());
+    files.write("host.json", describe(files.path(), &["--openrpc", "--socket", socket.to_str().unwrap()]));
     write_edited(&files, "strict", |document| {
         let params = update_params(document);
         params["properties"]["place"] = json!({ "type": "string" });
@@ -169,6 +170,7 @@ fn exits_with_1_if_callers_of_the_old_contract_break() {
     for (old, new, code, lines) in [
         ("./device.so", "same.json", 0, "compatible: callers of the old contract can go on\n"),
         (socket.to_str().unwrap(), "./device.so", 0, "compatible: callers of the old contract can go on\n"),
+        ("host.json", "./device.so", 0, "compatible: callers of the old contract can go on\n"),
         (
             "same.json",
             "strict.json",

@@ -21,10 +21,11 @@ pub(super) fn diff(
     config: Option<&Path>,
     entry: &ProbeEntry,
 ) -> Result<(String, ExitCode), CommandError> {
-    let are_alike = is_socket(old) == is_socket(new);
+    let are_same_kind = is_socket(old) == is_socket(new);
     let (old, new) = (read_path(old, config, entry)?, read_path(new, config, entry)?);
 
-    // No file has the methods of the host itself.
+    // No plugin file has the methods of the host itself, but the document of a host has them.
+    let are_alike = are_same_kind && has_own_methods(&old.contract) == has_own_methods(&new.contract);
     let plain = |described: DescribedContract| match are_alike {
         true => described.contract,
         false => without_own_methods(&described.contract),
@@ -37,8 +38,15 @@ pub(super) fn diff(
     Ok((if as_json { json_of(&comparison) } else { text_of(&comparison) }, code))
 }
 
+fn is_own(method: &MethodContract) -> bool {
+    OWN_METHODS.iter().any(|own| method.name.starts_with(own))
+}
+
+fn has_own_methods(contract: &Contract) -> bool {
+    contract.methods().iter().any(is_own)
+}
+
 fn without_own_methods(contract: &Contract) -> Contract {
-    let is_own = |method: &&MethodContract| OWN_METHODS.iter().any(|own| method.name.starts_with(own));
     Contract::new(contract.methods().iter().filter(|method| !is_own(method)).cloned().collect())
 }
 

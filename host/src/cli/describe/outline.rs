@@ -107,10 +107,12 @@ impl<'a> Outline<'a> {
             return self.parts(member, path, depth + 1);
         }
 
+        // The type has only the name of such a union, so that each alternative needs a row.
+        let has_parts =
+            members.iter().any(|member| matches!(member.shape, Shape::Object(_) | Shape::Reference(_)));
         for (index, member) in members.into_iter().enumerate() {
             let path = format!("{path}<{}>", self.name_of(member, index));
-            if member.description.is_some() || matches!(member.shape, Shape::Object(_) | Shape::Reference(_))
-            {
+            if has_parts || member.description.is_some() {
                 self.add(member, path.clone(), None);
             }
             self.parts(member, &path, depth + 1);
@@ -195,6 +197,16 @@ mod tests {
             "<added>.at: integer",
             "<Text>: string",
         ];
+        assert_eq!(paths(schema), expected);
+    }
+
+    #[test]
+    fn lists_alternatives_without_members_beside_those_with_members() {
+        let data = json!({ "type": "object", "properties": { "Data": { "type": "integer" } } });
+        let mixed = json!({ "oneOf": [{ "type": "string", "enum": ["Plain"] }, data] });
+        let schema = json!({ "$ref": "#/$defs/Mixed", "$defs": { "Mixed": mixed } });
+
+        let expected = [": Mixed", "<1>: \"Plain\"", "<Data>: object", "<Data>.Data: integer"];
         assert_eq!(paths(schema), expected);
     }
 

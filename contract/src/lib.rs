@@ -13,7 +13,7 @@ mod contract;
 mod description;
 mod modelled_keywords;
 pub mod openrpc;
-mod plain_text;
+pub mod plain_text;
 mod schema;
 mod schema_fault;
 mod schema_keywords;

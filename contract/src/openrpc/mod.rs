@@ -13,7 +13,7 @@ mod references;
 mod write;
 
 pub use document_info::DocumentInfo;
-pub use read::{OpenRpcDocument, OpenRpcFault, read, read_document};
+pub use read::{DescribedContract, OpenRpcFault, read, read_document};
 pub use write::write;
 
 #[cfg(test)]

@@ -69,12 +69,13 @@ struct NamedValue {
     value: Value,
 }
 
-/// A document that was read: its head, and its contract.
+/// A contract with the head of its document.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OpenRpcDocument {
-    /// The name of what is described; empty if it is missing.
+pub struct DescribedContract {
+    /// The name of what is described: `jackfield` for a host, the name of the plugin for one
+    /// plugin. Empty if the document has none.
     pub title: String,
-    /// Its version; empty if it is missing.
+    /// The version of the host or of the plugin. Empty if the document has none.
     pub version: String,
     /// The contract of its methods.
     pub contract: Contract,
@@ -97,7 +98,7 @@ pub fn read(document: &[u8]) -> Result<Contract, OpenRpcFault> {
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_document(document: &[u8]) -> Result<OpenRpcDocument, OpenRpcFault> {
+pub fn read_document(document: &[u8]) -> Result<DescribedContract, OpenRpcFault> {
     let document: Value = serde_json::from_slice(document).map_err(invalid)?;
     let version = document.get("openrpc").and_then(Value::as_str).unwrap_or_default();
     if !version.starts_with("1.") {
@@ -115,7 +116,7 @@ pub fn read_document(document: &[u8]) -> Result<OpenRpcDocument, OpenRpcFault> {
         methods.iter().map(|method| read_method(method, &mut schemas)).collect();
 
     let head = |member: &str| document["info"][member].as_str().unwrap_or_default().to_owned();
-    Ok(OpenRpcDocument {
+    Ok(DescribedContract {
         title: head("title"),
         version: head("version"),
         contract: Contract::new(contracts?),

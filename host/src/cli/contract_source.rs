@@ -12,7 +12,7 @@ use jackfield::ProbeEntry;
 use jackfield::loader::{PluginDirectory, Prober};
 use jackfield_client::blocking::Client;
 use jackfield_client::{Error, Payload};
-use jackfield_contract::openrpc::{OpenRpcDocument, OpenRpcFault, read_document as read_openrpc};
+use jackfield_contract::openrpc::{DescribedContract, read_document};
 use jackfield_contract::{Contract, MethodContract};
 
 use super::command_error::CommandError;
@@ -51,16 +51,6 @@ pub(super) struct SourceArgs {
     /// configuration]
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     pub(super) socket: Option<PathBuf>,
-}
-
-/// A contract, and what it is the contract of.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct DescribedContract {
-    /// `jackfield` for a host, the name of the plugin for one plugin file.
-    pub(super) title: String,
-    /// The version of the host or of the plugin.
-    pub(super) version: String,
-    pub(super) contract: Contract,
 }
 
 /// Reads the contract of what the arguments name. The code of plugin files runs in a probing
@@ -150,12 +140,6 @@ pub(super) fn read_host(socket: &Path, timeout: Duration) -> Result<DescribedCon
         reply => reply.map(Payload::into_bytes).map_err(failed)?,
     };
     read_document(&document).map_err(|fault| CommandError::Document { file: socket.to_owned(), fault })
-}
-
-/// Reads an OpenRPC document with its head.
-fn read_document(document: &[u8]) -> Result<DescribedContract, OpenRpcFault> {
-    let OpenRpcDocument { title, version, contract } = read_openrpc(document)?;
-    Ok(DescribedContract { title, version, contract })
 }
 
 /// Stages a plugin file as the host does, and asks its code in a probing process.

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use jackfield::ProbeEntry;
 use jackfield::log::Counted;
+use jackfield_contract::openrpc::DescribedContract;
 use jackfield_contract::{Comparison, Contract, Finding, Verdict, compare};
 use serde_json::{Value, json};
 
 use crate::cli::command_error::CommandError;
-use crate::cli::contract_source::{DescribedContract, is_own_method, is_socket, read_path};
+use crate::cli::contract_source::{is_own_method, is_socket, read_path};
 use crate::cli::exit_code::FAILURE;
 use crate::cli::shown_text::shown_line;
 

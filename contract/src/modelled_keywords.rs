@@ -137,3 +137,16 @@ pub(crate) fn lengths(
 fn format(object: &Map<String, Value>) -> Option<String> {
     object.get("format").and_then(Value::as_str).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema_keywords::kind_of;
+
+    #[test]
+    fn models_only_keywords_whose_values_are_checked() {
+        let modelled = GENERAL.iter().chain(TYPED);
+        let unchecked: Vec<_> = modelled.filter(|keyword| kind_of(keyword).is_none()).collect();
+        assert_eq!(unchecked, [&"const"], "any value is valid for these alone");
+    }
+}

@@ -52,7 +52,7 @@ pub struct MethodFacts {
     /// Whether running the same request twice is harmless.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
-    /// Why it should not be used any more, and what replaces it. It may be empty.
+    /// The reason why it should not be used any more, and what replaces it. It may be empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
     /// The errors of its own that it may return.

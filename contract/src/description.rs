@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};
 use crate::{Schema, SchemaFault, plain_text};
 
-/// The most errors of a method, and the most examples. What follows is ignored.
+/// The most errors of a method, and the most examples. Further ones are ignored.
 const LIST_MAX: usize = 100;
 
 /// One document of the description of a method. Each may be missing, which is an empty document.
@@ -23,11 +23,11 @@ pub enum DescriptionPart {
 }
 
 impl DescriptionPart {
-    /// All parts, in the order in which they are asked for.
+    /// All parts, by number.
     pub const ALL: [Self; 4] = [Self::Facts, Self::Params, Self::Result, Self::Examples];
 }
 
-/// Why a document was ignored.
+/// The reason why a document is ignored.
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptionFault {
     /// It is not the expected JSON.
@@ -38,7 +38,7 @@ pub enum DescriptionFault {
     Schema(#[from] SchemaFault),
 }
 
-/// Collects the documents of a plugin. An invalid document costs only what it says.
+/// Collects the documents of a plugin. An invalid document is ignored, and the others still count.
 #[derive(Debug)]
 pub struct ContractReader {
     methods: Vec<MethodContract>,
@@ -60,13 +60,17 @@ impl ContractReader {
         Self { methods: names.into_iter().map(MethodContract::unknown).collect() }
     }
 
-    /// Adds a document about the method number `method`. One about no method, and an empty one, say
-    /// nothing. Long texts are cut, control characters are removed, and of errors and examples the
-    /// first hundred count.
+    /// Adds a document about the method number `method`.
+    ///
+    /// An empty document is ignored, and so is one about a method that does not exist. Of errors
+    /// and examples, the first 100 count. A summary, a deprecation and the meaning of an error are
+    /// cut at 500 characters, a description at 8,000. Control characters are removed from all of
+    /// them.
     ///
     /// # Errors
     ///
-    /// Why the document is ignored.
+    /// The document is not the JSON of its part, or its schema is not valid. The document is then
+    /// ignored.
     pub fn add(
         &mut self,
         method: usize,

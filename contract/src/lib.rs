@@ -1,9 +1,11 @@
 //! The contract of a plugin: what its methods accept, return and promise.
 //!
-//! A plugin describes its methods in parts ([`DescriptionPart`]), each a JSON document. The host
-//! reads them as it reads bytes of a client, because the code of the plugin wrote them, and makes
-//! a [`Contract`] of them ([`ContractReader`]). A schema is a JSON Schema 2020-12; what is not
-//! understood in it is [`Shape::Opaque`] and never an error.
+//! A plugin describes its methods in parts ([`DescriptionPart`]), each a JSON document.
+//! [`ContractReader`] makes a [`Contract`] of them. The code of the plugin wrote the documents, so
+//! they are untrusted input like the bytes of a client.
+//!
+//! A schema is a JSON Schema 2020-12. A schema with keywords that are not modelled is
+//! [`Shape::Opaque`], which is no error.
 
 mod comparison;
 mod conjunction;
@@ -11,7 +13,7 @@ mod contract;
 mod description;
 mod modelled_keywords;
 pub mod openrpc;
-mod plain_text;
+pub mod plain_text;
 mod schema;
 mod schema_fault;
 mod schema_keywords;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::schema::{IntegerShape, NumberShape, TextShape};
+use crate::schema_keywords::map_parts;
 
 /// The media type of opaque bytes.
 pub(crate) const BYTES: &str = "application/octet-stream";
@@ -48,25 +49,6 @@ pub(crate) const TYPED: &[&str] = &[
     "patternProperties",
 ];
 
-/// Keywords whose members are schemas, and keywords that are one schema or a list of them.
-const MAPS: &[&str] = &["properties", "patternProperties", "dependentSchemas"];
-const SCHEMAS: &[&str] = &[
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "items",
-    "prefixItems",
-    "contains",
-    "propertyNames",
-    "additionalProperties",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-];
-
 /// Returns whether the keyword is modelled or admits everything.
 pub(crate) fn is_known(keyword: &str) -> bool {
     is_remark(keyword) || GENERAL.contains(&keyword) || TYPED.contains(&keyword)
@@ -80,21 +62,10 @@ fn is_remark(keyword: &str) -> bool {
 pub(crate) fn without_remarks(schema: &Value) -> Value {
     let Value::Object(object) = schema else { return schema.clone() };
     let kept = object.iter().filter(|(keyword, _)| !is_remark(keyword));
-    let plain = kept.map(|(keyword, value)| {
-        let value = match value {
-            Value::Object(members) if MAPS.contains(&keyword.as_str()) => {
-                let plain = members.iter().map(|(name, schema)| (name.clone(), without_remarks(schema)));
-                Value::Object(plain.collect())
-            }
-            Value::Array(members) if SCHEMAS.contains(&keyword.as_str()) => {
-                Value::Array(members.iter().map(without_remarks).collect())
-            }
-            schema if SCHEMAS.contains(&keyword.as_str()) => without_remarks(schema),
-            other => other.clone(),
-        };
-        (keyword.clone(), value)
-    });
-    Value::Object(plain.collect())
+    let plain = |(keyword, value): (&String, &Value)| {
+        (keyword.clone(), map_parts(keyword, value, &mut without_remarks))
+    };
+    Value::Object(kept.map(plain).collect())
 }
 
 /// Returns whether a value has one of the types that the keyword `type` names.
@@ -165,4 +136,17 @@ pub(crate) fn lengths(
 
 fn format(object: &Map<String, Value>) -> Option<String> {
     object.get("format").and_then(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema_keywords::kind_of;
+
+    #[test]
+    fn models_only_keywords_whose_values_are_checked() {
+        let modelled = GENERAL.iter().chain(TYPED);
+        let unchecked: Vec<_> = modelled.filter(|keyword| kind_of(keyword).is_none()).collect();
+        assert_eq!(unchecked, [&"const"], "any value is valid for these alone");
+    }
 }

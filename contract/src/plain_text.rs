@@ -1,7 +1,7 @@
-//! Texts of a plugin, cut to a length and freed from control characters.
+//! Texts of a plugin, cut to a length and without control characters.
 //!
-//! The texts reach terminals, pages and generated code. Their writers escape what is special there;
-//! nobody needs control characters or a summary of a megabyte.
+//! The texts reach terminals, pages and generated code. Their writers escape what is special there,
+//! and use [`is_control`] for texts that were not read by this crate.
 
 /// The most characters of a summary, of a title, and of what an error means.
 pub(crate) const LINE_MAX: usize = 500;
@@ -19,9 +19,11 @@ pub(crate) fn lines(text: &str) -> String {
     cut(text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_control(*c)), TEXT_MAX)
 }
 
-/// Control characters, and those that change the direction of the text around them.
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Returns whether a character controls a terminal, ends a line, or changes the direction of the
+/// text around it.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns the first characters. An ellipsis replaces the last one if there are more.
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frees_texts_from_control_characters() {
+    fn removes_control_characters() {
         assert_eq!(line("a\u{1b}[31m\nb\u{202e}"), "a [31m b ");
         assert_eq!(lines("a\r\n\tb\u{7}"), "a\n\tb");
     }

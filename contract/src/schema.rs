@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The most references that are followed one after another. Types that are written by hand need
+/// The most references that are followed one after another. Chains of derived schemas have one or
 /// two.
 const REFERENCES_MAX: usize = 64;
 
@@ -156,7 +156,7 @@ pub struct Property {
 
 impl Schema {
     /// Returns the node that a reference leads to, through further references; any other node as it
-    /// is. References that lead in a circle, or through more than 64, end at one of them.
+    /// is. A cycle of references, or a chain of more than 64, ends at one of its references.
     #[must_use]
     pub fn resolve<'a>(&'a self, node: &'a Node) -> &'a Node {
         let mut node = node;

@@ -1,6 +1,6 @@
-//! Why a document is no schema.
+//! The faults of a document that is no schema.
 
-/// Why a document is no schema.
+/// The reason why a document is no schema.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaFault {
     /// It is not JSON.

@@ -87,6 +87,20 @@ pub(crate) fn kind_of(keyword: &str) -> Option<KeywordKind> {
     })
 }
 
+/// Copies the value of a keyword, with every schema in it replaced. A value that only looks like a
+/// schema, such as a default, is copied as it is.
+pub(crate) fn map_parts(keyword: &str, value: &Value, replace: &mut impl FnMut(&Value) -> Value) -> Value {
+    match (kind_of(keyword), value) {
+        (Some(KeywordKind::Schema), schema) => replace(schema),
+        (Some(KeywordKind::Schemas), Value::Array(schemas)) => schemas.iter().map(replace).collect(),
+        (Some(KeywordKind::SchemasByName | KeywordKind::Dependencies), Value::Object(schemas)) => {
+            let copy = |(name, schema): (&String, &Value)| (name.clone(), replace(schema));
+            Value::Object(schemas.iter().map(copy).collect())
+        }
+        _ => value.clone(),
+    }
+}
+
 /// Returns whether arrays and objects are nested in each other more than `limit` times.
 pub(crate) fn is_nested_deeper(value: &Value, limit: usize) -> bool {
     let is_too_deep = |member: &Value| limit == 0 || is_nested_deeper(member, limit - 1);

@@ -55,6 +55,22 @@ pub fn snake_case(name: &str) -> String {
     split(name).join("_")
 }
 
+/// Returns whether a name can be the name of a type as its author wrote it, such as `HTTPServer`:
+/// ASCII letters and digits that begin with a capital letter and are not all capital.
+#[must_use]
+pub fn is_type_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.chars().all(|character| character.is_ascii_alphanumeric())
+        && name.chars().any(|character| character.is_ascii_lowercase())
+}
+
+/// Replaces every character but ASCII by a space, for languages or compilers that do not accept
+/// every letter in an identifier.
+#[must_use]
+pub fn ascii(name: &str) -> String {
+    name.chars().map(|character| if character.is_ascii() { character } else { ' ' }).collect()
+}
+
 fn capitalized(word: &str) -> String {
     let mut characters = word.chars();
     let first = characters.next().into_iter().flat_map(char::to_uppercase);
@@ -89,5 +105,7 @@ mod tests {
         assert_eq!(camel_case("device.status_update"), "deviceStatusUpdate");
         assert_eq!(snake_case("deviceID"), "device_id");
         assert_eq!(camel_case("???"), "");
+        assert_eq!(["HTTPServer", "OK", "status"].map(is_type_name), [true, false, false]);
+        assert_eq!(snake_case(&ascii("größeB")), "gr_e_b");
     }
 }

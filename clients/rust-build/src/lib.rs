@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Imports between the modules run one way: `generator` → `write` → `contract_modules` →
-//! `type_builder` → `schema_index`, `model`, `names`.
+//! `type_builder` → `schema_index`, `model`, `names`. `schema_index` and `ownership` import
+//! `reachability`.
 #![forbid(unsafe_code)]
 
 mod contract_modules;
@@ -21,6 +22,7 @@ mod generator;
 mod model;
 mod names;
 mod ownership;
+mod reachability;
 mod schema_index;
 mod source_text;
 mod type_builder;

@@ -58,7 +58,7 @@ impl NameScope {
 /// Returns the name of a module, function or field, such as `status_update`, or `fallback` if there
 /// is nothing to make it of. Keywords are not escaped.
 pub(crate) fn snake_case(name: &str, fallback: &str) -> String {
-    let snake = words::snake_case(&ascii(name));
+    let snake = words::snake_case(&words::ascii(name));
     match snake.chars().next() {
         None => fallback.to_owned(),
         Some(first) if first.is_ascii_digit() => format!("_{snake}"),
@@ -70,14 +70,11 @@ pub(crate) fn snake_case(name: &str, fallback: &str) -> String {
 /// Returns the name of a type or variant, such as `StatusUpdate`, or `fallback` if there is nothing
 /// to make it of. A name that Rust accepts stays as its author wrote it.
 pub(crate) fn pascal_case(name: &str, fallback: &str) -> String {
-    let is_type_name = name.starts_with(|first: char| first.is_ascii_uppercase())
-        && name.chars().all(|character| character.is_ascii_alphanumeric())
-        && name.chars().skip(1).any(|character| character.is_ascii_lowercase());
-    if is_type_name {
+    if words::is_type_name(name) {
         return name.to_owned();
     }
 
-    let pascal = words::pascal_case(&ascii(name));
+    let pascal = words::pascal_case(&words::ascii(name));
     match pascal.chars().next() {
         None => fallback.to_owned(),
         Some(first) if first.is_ascii_digit() => format!("V{pascal}"),
@@ -88,12 +85,6 @@ pub(crate) fn pascal_case(name: &str, fallback: &str) -> String {
 /// Returns the identifier for a name, which is raw if the name is a keyword.
 pub(crate) fn identifier(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("r#{name}") } else { name.to_owned() }
-}
-
-/// Replaces everything but ASCII by a separator: the compiler warns about mixed scripts, and not
-/// every letter may be in an identifier.
-fn ascii(name: &str) -> String {
-    name.chars().map(|character| if character.is_ascii() { character } else { ' ' }).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NamedType, Type, TypeId};
+use crate::reachability::reachable;
 
 /// The types of a module by their ids.
 #[derive(Debug)]
@@ -56,17 +57,4 @@ impl Ownership {
         contained.extend(start);
         contained
     }
-}
-
-fn reachable(
-    edges: &BTreeMap<TypeId, BTreeSet<TypeId>>,
-    from: impl IntoIterator<Item = TypeId>,
-) -> BTreeSet<TypeId> {
-    let mut found = BTreeSet::new();
-    let mut next: Vec<TypeId> = from.into_iter().collect();
-    while let Some(id) = next.pop() {
-        let targets = edges.get(&id).into_iter().flatten().copied();
-        next.extend(targets.filter(|&target| found.insert(target)));
-    }
-    found
 }

@@ -6,6 +6,8 @@ use std::hash::{Hash, Hasher};
 
 use jackfield_contract::{Node, Schema, Shape};
 
+use crate::reachability::reachable;
+
 /// A schema with what is known about its definitions. The root is the definition with the empty
 /// name.
 #[derive(Debug)]
@@ -62,13 +64,13 @@ impl<'a> SchemaIndex<'a> {
 
     /// Returns whether the definition contains itself.
     pub(crate) fn is_recursive(&self, name: &str) -> bool {
-        reachable(&self.references, name).contains(name)
+        reachable(&self.references, [name]).contains(name)
     }
 
-    /// Returns whether the definition says of a value no more than that the value fits it. Code
-    /// that follows such a definition would never end.
-    pub(crate) fn is_circular(&self, name: &str) -> bool {
-        reachable(&self.same_value, name).contains(name)
+    /// Returns whether the definition is only a reference to itself, through other references and
+    /// unions. It has no meaning, and code that follows it would never end.
+    pub(crate) fn is_cyclic(&self, name: &str) -> bool {
+        reachable(&self.same_value, [name]).contains(name)
     }
 
     /// Returns a key that is equal for definitions with equal names and structures, also in other
@@ -78,7 +80,7 @@ impl<'a> SchemaIndex<'a> {
         self.display_name(name).hash(&mut hasher);
         self.fingerprints.get(name).hash(&mut hasher);
 
-        let mut parts: Vec<_> = reachable(&self.references, name)
+        let mut parts: Vec<_> = reachable(&self.references, [name])
             .into_iter()
             .map(|name| (self.display_name(name), self.fingerprints.get(name)))
             .collect();
@@ -86,19 +88,6 @@ impl<'a> SchemaIndex<'a> {
         parts.hash(&mut hasher);
         hasher.finish()
     }
-}
-
-/// Returns the names that lead from `name`, through at least one reference.
-fn reachable<'a>(references: &BTreeMap<&'a str, BTreeSet<&'a str>>, name: &str) -> BTreeSet<&'a str> {
-    let mut found = BTreeSet::new();
-    let mut next: Vec<&str> = references.get(name).into_iter().flatten().copied().collect();
-
-    while let Some(name) = next.pop() {
-        if found.insert(name) {
-            next.extend(references.get(name).into_iter().flatten());
-        }
-    }
-    found
 }
 
 fn collect_references<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {

@@ -1,5 +1,7 @@
 //! Text of a contract inside of Rust source: string literals and doc comments.
 
+use jackfield_contract::plain_text::is_control;
+
 /// The longest default value that a doc comment shows, in bytes.
 const MAX_DEFAULT: usize = 60;
 
@@ -28,7 +30,7 @@ pub(crate) fn doc_lines(text: &str) -> Vec<String> {
     let mut in_code = false;
 
     for line in text.lines() {
-        let line: String = line.replace('\t', "    ").chars().filter(|&c| is_harmless(c)).collect();
+        let line: String = line.replace('\t', "    ").chars().filter(|&c| !is_control(c)).collect();
         let trimmed = line.trim();
         if trimmed.starts_with("```") || trimmed.starts_with("~~~") {
             lines.push(if in_code { "```" } else { "```text" }.to_owned());
@@ -57,13 +59,6 @@ pub(crate) fn doc_lines(text: &str) -> Vec<String> {
 pub(crate) fn default_sentence(default: &str) -> Option<String> {
     let is_quotable = default.len() <= MAX_DEFAULT && !default.contains('`');
     (is_quotable && default != "null").then(|| format!("Default: `{default}`."))
-}
-
-/// Returns whether a comment may have the character: none that controls, and none that changes the
-/// direction of text.
-fn is_harmless(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

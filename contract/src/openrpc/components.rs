@@ -1,10 +1,10 @@
 //! The definitions of all schemas of a document, each once.
 //!
 //! Two definitions are one component if they have the same name and the same structure, together
-//! with everything that they refer to. Definitions that refer to each other in a circle can only be
-//! compared as a whole. So the definitions of a schema are taken in the order of their circles
-//! (`reference_graph.rs`): all that a circle refers to has its final name already when it is
-//! compared.
+//! with everything that they refer to. Definitions that refer to each other in a cycle can only be
+//! compared as a whole. The definitions of a schema are therefore added cycle by cycle
+//! (`reference_graph.rs`): everything else that a cycle refers to already has its final name when
+//! the cycle is compared.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +19,8 @@ use crate::schema_keywords::{escape, reference_to};
 /// The name of the component of a schema that refers to itself and has no title.
 const UNTITLED: &str = "Schema";
 
-/// The names of the components of the members of one schema, by number.
+/// The names of the components of the definitions of one schema, by number in its
+/// [`ReferenceGraph`].
 type Placed = HashMap<usize, String>;
 
 /// The components of a document.
@@ -27,7 +28,7 @@ type Placed = HashMap<usize, String>;
 pub(super) struct Components {
     schemas: Map<String, Value>,
 
-    /// The names of the components of a circle, by the text of the circle and in its order.
+    /// The names of the components of a cycle, by the text of the cycle and in its order.
     known: HashMap<String, Vec<String>>,
 
     /// The last number that was added to a name.
@@ -43,14 +44,14 @@ impl Components {
         let graph = ReferenceGraph::of(&schema.document);
         let mut placed = Placed::new();
 
-        for circle in graph.circles() {
-            if *circle == [ROOT] && !graph.refers_to_itself(ROOT) {
+        for cycle in graph.cycles() {
+            if *cycle == [ROOT] && !graph.refers_to_itself(ROOT) {
                 let document = graph.document(ROOT);
                 return map_references(document, &mut |to| outside(to, &graph, &placed));
             }
-            self.place(&graph, &circle, &mut placed);
+            self.place(&graph, &cycle, &mut placed);
         }
-        // The root is a member of the last circle.
+        // The root is a member of the last cycle.
         let component = placed.get(&ROOT).map_or(UNTITLED, String::as_str);
         json!({ "$ref": reference(component), extensions::ROOT: true })
     }
@@ -71,11 +72,11 @@ impl Components {
         (self.schemas, self.names)
     }
 
-    /// Gives names to the members of a circle: those of an equal circle, or new ones.
-    fn place(&mut self, graph: &ReferenceGraph<'_>, circle: &[usize], placed: &mut Placed) {
-        let mut members: Vec<_> = circle.iter().map(|&member| (graph.label(member), member)).collect();
+    /// Gives names to the members of a cycle: those of an equal cycle, or new ones.
+    fn place(&mut self, graph: &ReferenceGraph<'_>, cycle: &[usize], placed: &mut Placed) {
+        let mut members: Vec<_> = cycle.iter().map(|&member| (graph.label(member), member)).collect();
         members.sort_unstable();
-        let inside: HashSet<_> = circle.iter().copied().collect();
+        let inside: HashSet<_> = cycle.iter().copied().collect();
 
         let documents = members.iter().map(|&(label, member)| {
             let replace = &mut |to: &str| match graph.target(to).filter(|target| inside.contains(target)) {
@@ -128,7 +129,7 @@ impl Components {
         if name != label {
             self.names.insert(name.clone(), label.to_owned());
         }
-        // The name is taken; the schema follows when all names of the circle are known.
+        // The name is taken; the schema follows when all names of the cycle are known.
         self.schemas.insert(name.clone(), Value::Null);
         name
     }

@@ -1,9 +1,8 @@
 //! Contracts as OpenRPC documents.
 //!
-//! A document says everything that a contract says: what OpenRPC has no words for is in
-//! extensions (`extensions.rs`), from which [`read`] makes the same contract again. Only the text
-//! of the schemas differs, because the definitions of all methods are in one place
-//! (`components.rs`).
+//! A document has everything that a contract has, in extensions (`extensions.rs`) where OpenRPC
+//! defines no member. [`read`] makes the same contract of it again. Only the text of the schemas
+//! differs, because the definitions of all methods are in one place (`components.rs`).
 
 mod components;
 mod document_info;
@@ -14,7 +13,7 @@ mod references;
 mod write;
 
 pub use document_info::DocumentInfo;
-pub use read::{OpenRpcFault, read};
+pub use read::{DescribedContract, OpenRpcFault, read, read_document};
 pub use write::write;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const NAME_MAX: usize = 256;
 /// schema has copies of its own.
 const VALUES_MAX: usize = 1_000_000;
 
-/// Why a document cannot be read.
+/// The reason why a document cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenRpcFault {
     /// It is not JSON, or not an OpenRPC document.
@@ -69,13 +69,36 @@ struct NamedValue {
     value: Value,
 }
 
+/// A contract with the head of its document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescribedContract {
+    /// The name of what is described: `jackfield` for a host, the name of the plugin for one
+    /// plugin. Empty if the document has none.
+    pub title: String,
+    /// The version of the host or of the plugin. Empty if the document has none.
+    pub version: String,
+    /// The contract of its methods.
+    pub contract: Contract,
+}
+
 /// Reads a contract out of a document that [`write`](super::write) wrote. Of other documents, it
 /// reads everything but the schemas.
 ///
 /// # Errors
 ///
-/// It is not an OpenRPC document, or a schema in it is not valid.
+/// It is not an OpenRPC document, or a schema in it is not valid. A document whose schemas have
+/// more than 1,000,000 values together, with a copy of each component for each schema that needs
+/// it, is refused, too.
 pub fn read(document: &[u8]) -> Result<Contract, OpenRpcFault> {
+    read_document(document).map(|document| document.contract)
+}
+
+/// Reads a document as [`read`] does, with its head.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_document(document: &[u8]) -> Result<DescribedContract, OpenRpcFault> {
     let document: Value = serde_json::from_slice(document).map_err(invalid)?;
     let version = document.get("openrpc").and_then(Value::as_str).unwrap_or_default();
     if !version.starts_with("1.") {
@@ -91,7 +114,13 @@ pub fn read(document: &[u8]) -> Result<Contract, OpenRpcFault> {
     };
     let contracts: Result<Vec<_>, _> =
         methods.iter().map(|method| read_method(method, &mut schemas)).collect();
-    Ok(Contract::new(contracts?))
+
+    let head = |member: &str| document["info"][member].as_str().unwrap_or_default().to_owned();
+    Ok(DescribedContract {
+        title: head("title"),
+        version: head("version"),
+        contract: Contract::new(contracts?),
+    })
 }
 
 fn read_method<'a>(document: &'a Value, schemas: &mut Schemas<'a>) -> Result<MethodContract, OpenRpcFault> {

@@ -1,4 +1,4 @@
-//! Which definitions of a schema refer to which, and the circles among them.
+//! Which definitions of a schema refer to which, and the cycles among them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -87,10 +87,11 @@ impl<'a> ReferenceGraph<'a> {
         self.members.iter().map(|member| member.name)
     }
 
-    /// Returns the circles: the largest sets of members that all lead to each other. Most of them
-    /// have one member. A circle follows after all others that it refers to.
-    pub(super) fn circles(&self) -> Vec<Vec<usize>> {
-        let mut search = CircleSearch::new(self.members.len());
+    /// Returns the cycles: the strongly connected components, which are the largest sets of members
+    /// that all lead to each other. Most of them have one member. A cycle follows after all others
+    /// that it refers to.
+    pub(super) fn cycles(&self) -> Vec<Vec<usize>> {
+        let mut search = CycleSearch::new(self.members.len());
         search.enter(ROOT);
 
         // Tarjan's algorithm. It has a stack of its own, because a chain of references may be
@@ -107,30 +108,30 @@ impl<'a> ReferenceGraph<'a> {
                 search.enter(reference);
             }
         }
-        search.circles
+        search.cycles
     }
 }
 
-/// The state of a search for circles.
-struct CircleSearch {
+/// The state of a search for cycles.
+struct CycleSearch {
     /// The members that are being searched, with the number of the reference that is next.
     path: Vec<(usize, usize)>,
 
     /// When each member was entered, from 1; 0 if it was not.
     entered: Vec<usize>,
 
-    /// The earliest entry of a member of the same circle that is known so far.
+    /// The earliest entry of a member of the same cycle that is known so far.
     earliest: Vec<usize>,
 
-    /// Members whose circles are not complete.
+    /// Members whose cycles are not complete.
     open: Vec<usize>,
     is_open: Vec<bool>,
 
     entries: usize,
-    circles: Vec<Vec<usize>>,
+    cycles: Vec<Vec<usize>>,
 }
 
-impl CircleSearch {
+impl CycleSearch {
     fn new(members: usize) -> Self {
         Self {
             path: Vec::new(),
@@ -139,7 +140,7 @@ impl CircleSearch {
             open: Vec::new(),
             is_open: vec![false; members],
             entries: 0,
-            circles: Vec::new(),
+            cycles: Vec::new(),
         }
     }
 
@@ -163,18 +164,18 @@ impl CircleSearch {
         }
     }
 
-    /// Completes a circle if all of its members have been searched.
+    /// Completes a cycle if all of its members have been searched.
     fn leave(&mut self, member: usize) {
         if let Some(&(referrer, _)) = self.path.last() {
             self.earliest[referrer] = self.earliest[referrer].min(self.earliest[member]);
         }
         if self.earliest[member] == self.entered[member] {
             let first = self.open.iter().rposition(|&open| open == member).unwrap_or_default();
-            let circle = self.open.split_off(first);
-            for &member in &circle {
+            let cycle = self.open.split_off(first);
+            for &member in &cycle {
                 self.is_open[member] = false;
             }
-            self.circles.push(circle);
+            self.cycles.push(cycle);
         }
     }
 }
@@ -199,18 +200,18 @@ mod tests {
 
     use super::*;
 
-    fn circles(document: &Value) -> Vec<Vec<&str>> {
+    fn cycles(document: &Value) -> Vec<Vec<&str>> {
         let graph = ReferenceGraph::of(document);
-        let named = |circle: Vec<usize>| {
-            let mut names: Vec<_> = circle.into_iter().map(|member| graph.members[member].name).collect();
+        let named = |cycle: Vec<usize>| {
+            let mut names: Vec<_> = cycle.into_iter().map(|member| graph.members[member].name).collect();
             names.sort_unstable();
             names
         };
-        graph.circles().into_iter().map(named).collect()
+        graph.cycles().into_iter().map(named).collect()
     }
 
     #[test]
-    fn orders_circles_after_those_that_they_refer_to() {
+    fn orders_cycles_after_those_that_they_refer_to() {
         let to = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
         let document = json!({
             "allOf": [to("a"), to("d")],
@@ -219,16 +220,16 @@ mod tests {
                 "d": { "items": to("d") }, "unused": true,
             },
         });
-        assert_eq!(circles(&document), [vec!["d"], vec!["c"], vec!["a", "b"], vec![""]]);
+        assert_eq!(cycles(&document), [vec!["d"], vec!["c"], vec!["a", "b"], vec![""]]);
     }
 
     #[test]
-    fn counts_the_root_among_its_circle() {
+    fn counts_the_root_among_its_cycle() {
         let document = json!({
             "properties": { "left": { "$ref": "#" }, "right": { "$ref": "#/$defs/a" } },
             "$defs": { "a": { "items": { "$ref": "#" } } },
         });
-        assert_eq!(circles(&document), [vec!["", "a"]]);
+        assert_eq!(cycles(&document), [vec!["", "a"]]);
     }
 
     #[test]
@@ -237,6 +238,6 @@ mod tests {
         let mut definitions: serde_json::Map<_, _> = (0..15_000).map(|n| (n.to_string(), link(n))).collect();
         definitions.insert("15000".to_owned(), json!(true));
         let document = json!({ "$ref": "#/$defs/0", "$defs": definitions });
-        assert_eq!(circles(&document).len(), 15_002);
+        assert_eq!(cycles(&document).len(), 15_002);
     }
 }

@@ -11,7 +11,7 @@ use super::extensions::{
 use crate::schema_keywords::{NESTING_MAX, is_nested_deeper};
 use crate::{Contract, Example, MethodContract, ObjectShape, Parameters, Property, Schema, Shape};
 
-/// The newest version 1.x with `enum` of versions in its meta-schema.
+/// The version of OpenRPC: the newest one that the meta-schema of OpenRPC 1.3 lists.
 const VERSION: &str = "1.3.2";
 
 /// The params of a method in its document.
@@ -145,7 +145,7 @@ fn named_param(property: &Property, object: &Value) -> Option<Value> {
     Some(param)
 }
 
-/// Returns whether `null` is among the values, which is as good as no params.
+/// Returns whether `null` is among the values. Params that may be null may be missing.
 fn admits_null(schema: &Schema) -> bool {
     match &schema.resolve(&schema.root).shape {
         Shape::Any | Shape::Null => true,

@@ -12,8 +12,8 @@ use jackfield::ProbeEntry;
 use jackfield::loader::{PluginDirectory, Prober};
 use jackfield_client::blocking::Client;
 use jackfield_client::{Error, Payload};
-use jackfield_contract::{Contract, MethodContract, openrpc};
-use serde_json::Value;
+use jackfield_contract::openrpc::{DescribedContract, read_document};
+use jackfield_contract::{Contract, MethodContract};
 
 use super::command_error::CommandError;
 use super::inspect::{refusal_line, trusted_keys};
@@ -25,7 +25,7 @@ use super::shown_text::shown_line;
 pub(super) const DISCOVER: &str = "rpc.discover";
 
 /// The beginnings of the methods of the host itself.
-pub(super) const OWN_METHODS: [&str; 3] = ["system.", "rpc.", "admin."];
+const OWN_METHODS: [&str; 3] = ["system.", "rpc.", "admin."];
 
 /// The code of a reply that says that there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -51,16 +51,6 @@ pub(super) struct SourceArgs {
     /// configuration]
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     pub(super) socket: Option<PathBuf>,
-}
-
-/// A contract, and what it is the contract of.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct DescribedContract {
-    /// `jackfield` for a host, the name of the plugin for one plugin file.
-    pub(super) title: String,
-    /// The version of the host or of the plugin.
-    pub(super) version: String,
-    pub(super) contract: Contract,
 }
 
 /// Reads the contract of what the arguments name. The code of plugin files runs in a probing
@@ -124,6 +114,11 @@ pub(super) fn read_path(
     read_document(&start).map_err(|fault| CommandError::Document { file: path.to_owned(), fault })
 }
 
+/// Returns whether a method is one of the host itself.
+pub(super) fn is_own_method(name: &str) -> bool {
+    OWN_METHODS.iter().any(|own| name.starts_with(own))
+}
+
 /// Returns whether a path is that of a socket.
 pub(super) fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -145,15 +140,6 @@ pub(super) fn read_host(socket: &Path, timeout: Duration) -> Result<DescribedCon
         reply => reply.map(Payload::into_bytes).map_err(failed)?,
     };
     read_document(&document).map_err(|fault| CommandError::Document { file: socket.to_owned(), fault })
-}
-
-/// Reads an OpenRPC document with its head.
-pub(super) fn read_document(document: &[u8]) -> Result<DescribedContract, openrpc::OpenRpcFault> {
-    let contract = openrpc::read(document)?;
-    // It is JSON, because the contract was read.
-    let head: Value = serde_json::from_slice(document).unwrap_or_default();
-    let text = |member: &str| head["info"][member].as_str().unwrap_or_default().to_owned();
-    Ok(DescribedContract { title: text("title"), version: text("version"), contract })
 }
 
 /// Stages a plugin file as the host does, and asks its code in a probing process.

@@ -3,12 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use jackfield_contract::plain_text::is_control;
 use serde_json::Value;
-
-/// Returns whether a character controls a terminal or the direction of text instead of being shown.
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 /// Returns `text` with every control character escaped, apart from ends of lines.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {

@@ -1,4 +1,4 @@
-//! The contract of a plugin content, known once its running code has described itself.
+//! The contract of a plugin content, which is known once its code has described itself.
 
 use std::sync::{Arc, OnceLock};
 

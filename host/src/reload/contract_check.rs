@@ -38,28 +38,36 @@ impl PluginOwner {
 
         let comparison = compare(&serving.contract, new);
         let generation = serving.identity.number;
-        match comparison.verdict() {
-            Verdict::Compatible => Ok(()),
-            Verdict::Unknown => {
-                let shown = listed(&comparison.unknown);
-                tracing::debug!(
-                    plugin = name,
-                    "plugin {name}: whether the new content breaks callers of generation {generation} is not known: {shown}"
-                );
-                Ok(())
-            }
-            Verdict::Incompatible if policy == IncompatiblePolicy::Refuse && !allow_incompatible => {
-                Err(refusal(name, generation, &comparison))
-            }
-            Verdict::Incompatible => {
-                let shown = listed(&comparison.breaking);
-                tracing::warn!(
-                    plugin = name,
-                    changes = comparison.breaking.len(),
-                    "plugin {name}: the new content breaks callers of generation {generation}: {shown}"
-                );
-                Ok(())
-            }
+        let is_refused = comparison.verdict() == Verdict::Incompatible
+            && policy == IncompatiblePolicy::Refuse
+            && !allow_incompatible;
+        if is_refused {
+            return Err(refusal(name, generation, &comparison));
+        }
+
+        log_comparison(name, generation, &comparison);
+        Ok(())
+    }
+}
+
+/// Logs what a comparison has found about content that is loaded.
+fn log_comparison(name: &str, generation: u64, comparison: &Comparison) {
+    match comparison.verdict() {
+        Verdict::Compatible => {}
+        Verdict::Unknown => {
+            let shown = listed(&comparison.unknown);
+            tracing::debug!(
+                plugin = name,
+                "plugin {name}: whether the new content breaks callers of generation {generation} is not known: {shown}"
+            );
+        }
+        Verdict::Incompatible => {
+            let shown = listed(&comparison.breaking);
+            tracing::warn!(
+                plugin = name,
+                changes = comparison.breaking.len(),
+                "plugin {name}: the new content breaks callers of generation {generation}: {shown}"
+            );
         }
     }
 }

@@ -83,7 +83,7 @@ impl TypeBuilder {
     fn definition(&mut self, index: &SchemaIndex<'_>, name: &str) -> Type {
         let mut name = name;
         let node = loop {
-            let Some(node) = index.node(name).filter(|_| !index.is_circular(name)) else {
+            let Some(node) = index.node(name).filter(|_| !index.is_cyclic(name)) else {
                 return Type::Value;
             };
             match &node.shape {

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use jackfield_client::{CancelHandle, Client, Error, Mode, Payload, Reply, Request};
+use jackfield_contract::openrpc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 use super::args::{CallArgs, Params};
 use super::param_check::faults;
 use crate::cli::command_error::{CommandError, Interrupted};
-use crate::cli::contract_source::{DISCOVER, OWN_METHODS, read_document};
+use crate::cli::contract_source::{DISCOVER, is_own_method};
 
 /// Default of `--timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -162,8 +163,7 @@ impl Exchange<'_> {
     /// Returns the params if they are to be checked.
     fn checked_params(&self) -> Option<Option<&RawValue>> {
         // The methods of the host accept what they can, and health checks call them.
-        let is_own = OWN_METHODS.iter().any(|own| self.args.method.starts_with(own));
-        let is_checked = !self.args.no_check && !is_own;
+        let is_checked = !self.args.no_check && !is_own_method(&self.args.method);
         match self.params {
             Params::Json(params) if is_checked => Some(params.as_deref()),
             _ => None,
@@ -175,8 +175,8 @@ impl Exchange<'_> {
     async fn check(&self, client: &Client, params: Option<&RawValue>, limit: Duration) -> Vec<String> {
         let reply = client.request(DISCOVER, &()).timeout(limit).reply().await;
         let document = reply.result.ok().map(Payload::into_bytes);
-        let described = document.and_then(|document| read_document(&document).ok());
-        described.map_or_else(Vec::new, |described| faults(&described.contract, &self.args.method, params))
+        let contract = document.and_then(|document| openrpc::read(&document).ok());
+        contract.map_or_else(Vec::new, |contract| faults(&contract, &self.args.method, params))
     }
 
     async fn send<P: Serialize>(&self, mut request: Request<'_, Client, P>, left: Duration) -> Reply {

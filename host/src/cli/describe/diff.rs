@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use jackfield::ProbeEntry;
 use jackfield::log::Counted;
-use jackfield_contract::{Comparison, Contract, Finding, MethodContract, Verdict, compare};
+use jackfield_contract::openrpc::DescribedContract;
+use jackfield_contract::{Comparison, Contract, Finding, Verdict, compare};
 use serde_json::{Value, json};
 
 use crate::cli::command_error::CommandError;
-use crate::cli::contract_source::{DescribedContract, OWN_METHODS, is_socket, read_path};
+use crate::cli::contract_source::{is_own_method, is_socket, read_path};
 use crate::cli::exit_code::FAILURE;
 use crate::cli::shown_text::shown_line;
 
@@ -38,16 +39,13 @@ pub(super) fn diff(
     Ok((if as_json { json_of(&comparison) } else { text_of(&comparison) }, code))
 }
 
-fn is_own(method: &MethodContract) -> bool {
-    OWN_METHODS.iter().any(|own| method.name.starts_with(own))
-}
-
 fn has_own_methods(contract: &Contract) -> bool {
-    contract.methods().iter().any(is_own)
+    contract.methods().iter().any(|method| is_own_method(&method.name))
 }
 
 fn without_own_methods(contract: &Contract) -> Contract {
-    Contract::new(contract.methods().iter().filter(|method| !is_own(method)).cloned().collect())
+    let methods = contract.methods().iter().filter(|method| !is_own_method(&method.name));
+    Contract::new(methods.cloned().collect())
 }
 
 fn text_of(comparison: &Comparison) -> String {

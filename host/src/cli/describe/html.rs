@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use jackfield_contract::openrpc::DescribedContract;
+
 use super::outline::Row;
 use super::prose::{Block, Span, blocks, line_spans};
 use super::sheet::{Part, Sheet};
-use crate::cli::contract_source::DescribedContract;
 use crate::cli::shown_text::shown;
 
 const STYLE: &str = include_str!("page.css");

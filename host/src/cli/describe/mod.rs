@@ -19,12 +19,12 @@ use std::process::ExitCode;
 use clap::Args;
 use jackfield::ProbeEntry;
 use jackfield_contract::Contract;
-use jackfield_contract::openrpc::{self, DocumentInfo};
+use jackfield_contract::openrpc::{self, DescribedContract, DocumentInfo};
 
 use self::diff::diff;
 use self::sheet::Sheet;
 use super::command_error::CommandError;
-use super::contract_source::{DescribedContract, SourceArgs, read_contract};
+use super::contract_source::{SourceArgs, read_contract};
 use super::exit_code::fail;
 use super::method_names::no_method;
 use super::output::print_text;

@@ -11,13 +11,13 @@ use super::{DESCRIPTION_MAX, PartAnswer, part_at};
 use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
 
-/// Parts that may hang before no further part is asked for.
+/// The number of parts that hang after which no further part is asked for. Each keeps a thread.
 const HANGS_MAX: usize = 4;
 
 /// Time that a thread has to leave the process after its last part, at least.
 const THREAD_EXIT_MAX: Duration = Duration::from_millis(250);
 
-/// One part as the plugin returned it, or why there is none.
+/// One part as the plugin returned it, or the reason why it is missing.
 type Answer = Result<String, Cow<'static, str>>;
 
 /// Asks for the parts of all methods, on a thread of its own, for at most `limit`, and passes each
@@ -41,11 +41,11 @@ struct Asking<'a> {
     /// The place of the next part in the order.
     next: usize,
 
-    /// Bytes that the further documents may have.
+    /// Bytes that the further documents may have together.
     left: usize,
 }
 
-/// Why a thread is not asked any more.
+/// The reason why a thread is not asked any more.
 enum AskEnd {
     /// There are no further parts.
     Done,
@@ -86,9 +86,9 @@ impl Asking<'_> {
                 return AskEnd::TimedOut;
             }
             // Half of it, so that there is time for the other parts if this one hangs.
-            let patience = left / 2;
+            let part_limit = left / 2;
 
-            match thread.ask(self.next, self.left, patience) {
+            match thread.ask(self.next, self.left, part_limit) {
                 Ok(Some(answer)) => {
                     self.next += 1;
                     self.left -= answer.as_ref().map_or(0, String::len).min(self.left);
@@ -96,7 +96,7 @@ impl Asking<'_> {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.next += 1;
-                    let shown = ShortDuration(patience);
+                    let shown = ShortDuration(part_limit);
                     (self.report)(Err(&format!("it did not return within {shown}")));
                     return AskEnd::Hangs;
                 }

@@ -1,4 +1,4 @@
-//! Makes a contract of what a child process reports, which is checked as hostile input.
+//! Makes a contract of the parts that a child process reports. They are untrusted input.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::missing_part::{self, MissingPart};
 use super::{DESCRIPTION_MAX, NOT_ASKED, PartAnswer, PluginDescription, part_at};
 use crate::log::Counted;
 
-/// Why the report of a child process is invalid: more parts than the plugin has, or more bytes than
-/// it may have.
+/// The report of a child process is invalid: it has more parts than the plugin, or documents of
+/// more than 512 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InvalidDescription;
 
@@ -40,7 +40,7 @@ impl DescriptionCollector {
     ///
     /// # Errors
     ///
-    /// No part or no byte more was to come.
+    /// All parts were reported already, or the documents are larger than [`DESCRIPTION_MAX`].
     pub(crate) fn add(&mut self, answer: PartAnswer<'_>) -> Result<(), InvalidDescription> {
         let (method, part) = part_at(self.reported, self.methods.len()).ok_or(InvalidDescription)?;
         self.bytes += answer.map_or(0, str::len);
@@ -62,8 +62,8 @@ impl DescriptionCollector {
         Ok(())
     }
 
-    /// Returns the contract and what is missing in it. `end` is why no further part was reported,
-    /// which explains the first one that is missing, if not all were.
+    /// Returns the contract and the parts that are missing in it. `end` is the reason why the
+    /// report ended; the first part that was not reported gets it.
     pub(crate) fn finish(mut self, end: &str) -> PluginDescription {
         let mut why = end;
         while let Some((method, part)) = part_at(self.reported, self.methods.len()) {

@@ -1,5 +1,5 @@
-//! A plugin describes its methods: its code is asked in a child process, and its answers are read
-//! as those of a client.
+//! The description of a plugin: a child process asks its code, and the host reads the answers as
+//! untrusted input.
 //!
 //! ```text
 //! child process                                   host
@@ -10,10 +10,10 @@
 //!                                        contract, and the parts that are missing
 //! ```
 //!
-//! The code of the plugin may panic, hang, crash, or write anything. That costs only what it would
-//! have said: neither a document nor a missing one is a reason to refuse the plugin. A part that
-//! hangs gets half of the time that is left, and the other parts are asked on another thread. A
-//! crash also costs the parts that were not asked yet.
+//! The code of the plugin may panic, hang, crash, or write anything. A part with such a fault is
+//! unknown, and the plugin is never refused because of it. A part may take half of the time that is
+//! left; if it hangs, the further parts are asked for on another thread. After a crash, the parts
+//! that were not asked for yet are unknown, too.
 
 mod asking;
 mod collector;
@@ -31,12 +31,12 @@ pub use missing_part::MissingPart;
 pub(crate) const DESCRIPTION_MAX: usize = 512 << 10;
 
 /// The parts in the order in which they are asked for: each part of all methods before the next
-/// part. Facts and examples are constants of the plugin, so a schema that crashes costs none of
-/// them.
+/// part. Facts and examples come first, because they are constants of the plugin: a schema that
+/// crashes must not make them unknown.
 const ORDER: [DescriptionPart; 4] =
     [DescriptionPart::Facts, DescriptionPart::Examples, DescriptionPart::Params, DescriptionPart::Result];
 
-/// Why a part behind the last answer is missing.
+/// The reason for a missing part after the last answer.
 pub(crate) const NOT_ASKED: &str = "it was not asked for after that";
 
 /// The description of a plugin by its own code.

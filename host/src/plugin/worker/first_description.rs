@@ -1,12 +1,12 @@
 //! The description of a plugin by its first worker process, as far as the host has received it.
 //!
 //! ```text
-//!          ask             Ready, or the worker has ended
-//! due ───────────► asked ─────────────────────────────────► the contract is set
+//!        ask              Ready, or the worker has ended
+//! Due ─────────► Asked ──────────────────────────────────► Done
 //! ```
 //!
 //! Only one worker is asked, before it starts the plugin. If it hangs or crashes while it answers,
-//! its process is started again without being asked, so that only the description suffers.
+//! its process is started again without being asked, so that only the description is incomplete.
 
 use std::time::Duration;
 
@@ -18,13 +18,21 @@ use crate::loader::{ContractCell, KeptImage};
 /// The description that one worker of a generation is asked for.
 pub(super) struct FirstDescription {
     contract: ContractCell,
+
+    /// The time for all parts.
     limit: Duration,
 
-    /// `None` if the contract is known.
-    collector: Option<DescriptionCollector>,
+    state: State,
+}
 
-    /// The worker that is asked.
-    worker: Option<LineId>,
+/// The progress of the description.
+enum State {
+    /// No worker was asked yet.
+    Due(DescriptionCollector),
+    /// This worker is asked, and has not described everything.
+    Asked(LineId, DescriptionCollector),
+    /// The contract is known.
+    Done,
 }
 
 impl FirstDescription {
@@ -32,45 +40,55 @@ impl FirstDescription {
     /// time that a worker has to start.
     pub(super) fn new(image: &KeptImage, start_limit: Duration) -> Self {
         let contract = image.contract().clone();
-        let is_known = contract.get().is_some();
-        let collector = (!is_known).then(|| DescriptionCollector::new(image.manifest()));
-        Self { contract, limit: describe_limit(start_limit), collector, worker: None }
+        let state = match contract.get() {
+            Some(_) => State::Done,
+            None => State::Due(DescriptionCollector::new(image.manifest())),
+        };
+        Self { contract, limit: describe_limit(start_limit), state }
     }
 
-    /// Decides whether this worker is asked, which starts now. Returns its time for all parts then.
+    /// Decides whether to ask a worker that is about to start. Returns its time for all parts if it
+    /// is asked.
     pub(super) fn ask(&mut self, worker: LineId) -> Option<Duration> {
-        let is_due = self.collector.is_some() && self.worker.is_none();
-        is_due.then(|| {
-            self.worker = Some(worker);
-            self.limit
-        })
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Due(collector) => {
+                self.state = State::Asked(worker, collector);
+                Some(self.limit)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 
-    /// Returns whether the description of this worker is not complete.
+    /// Returns whether this worker is asked, and its description is not finished.
     pub(super) fn is_asked(&self, worker: LineId) -> bool {
-        self.collector.is_some() && self.worker == Some(worker)
+        matches!(self.state, State::Asked(asked, _) if asked == worker)
     }
 
-    /// Adds the next part, or why it is missing.
+    /// Adds the next part: its document if `is_known`, and otherwise the reason why it is missing.
     ///
     /// # Errors
     ///
     /// The worker was not asked, or the part is invalid.
     pub(super) fn add(&mut self, worker: LineId, is_known: bool, text: &str) -> Result<(), WorkerFault> {
         let answer = if is_known { Ok(text) } else { Err(text) };
-        let is_asked = self.is_asked(worker);
-        let collector = self.collector.as_mut().filter(|_| is_asked);
-        let added = collector.is_some_and(|collector| collector.add(answer).is_ok());
+        let added = match &mut self.state {
+            State::Asked(asked, collector) if *asked == worker => collector.add(answer).is_ok(),
+            _ => false,
+        };
         if added { Ok(()) } else { Err(WorkerFault::Unexpected("a part of a description")) }
     }
 
-    /// Sets the contract to what this worker has said, if it was asked. `end` is why it says no
-    /// more, if it has not said everything.
+    /// Sets the contract to the description of this worker, if it is asked. `end` is the reason for
+    /// an incomplete description.
     pub(super) fn finish(&mut self, worker: LineId, plugin: &str, end: Option<&str>) {
-        if self.is_asked(worker)
-            && let Some(collector) = self.collector.take()
-        {
-            self.contract.set(collector.finish(end.unwrap_or(NOT_ASKED)).log(plugin));
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Asked(asked, collector) if asked == worker => {
+                self.contract.set(collector.finish(end.unwrap_or(NOT_ASKED)).log(plugin));
+            }
+            other => self.state = other,
         }
     }
 }
@@ -86,12 +104,10 @@ mod tests {
 
     fn due() -> FirstDescription {
         let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
-        let collector = Some(DescriptionCollector::new(&manifest));
         FirstDescription {
             contract: ContractCell::default(),
             limit: Duration::from_secs(1),
-            collector,
-            worker: None,
+            state: State::Due(DescriptionCollector::new(&manifest)),
         }
     }
 

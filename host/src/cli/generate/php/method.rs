@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jackfield_contract::{MethodContract, Node, Schema, Shape};
+use jackfield_protocol::is_reserved;
 
 use super::names::pascal;
 use super::parameters::{Parameter, Signature, read_signature};
@@ -13,13 +14,10 @@ use super::type_reader::{ClassTypes, Direction, TypeReader};
 /// The widest line of code.
 const WIDTH: usize = 120;
 
-/// The codes of errors that only the host sends. A plugin that returns one of them is answered with
-/// another one.
-const RESERVED_CODES: std::ops::RangeInclusive<i64> = -32768..=-32000;
-
-/// Returns the codes of a method that get an exception of their own, with their messages.
+/// Returns the codes of a method that get an exception of their own, with their messages. Reserved
+/// codes belong to the protocol and get none.
 pub(super) fn declared_codes(method: &MethodContract) -> impl Iterator<Item = (i64, &str)> {
-    let errors = method.facts.errors.iter().filter(|error| !RESERVED_CODES.contains(&error.code));
+    let errors = method.facts.errors.iter().filter(|error| !is_reserved(error.code));
     errors.map(|error| (error.code, &*error.message))
 }
 

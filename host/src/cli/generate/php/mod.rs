@@ -21,24 +21,24 @@ mod type_reader;
 use jackfield_contract::Contract;
 
 use super::generated_file::GeneratedFile;
+use crate::cli::contract_source::is_own_method;
 use class_file::ClassPlan;
 use names::{NameSet, pascal};
 
 pub(super) use names::parse_namespace;
 
-/// The prefixes of the host's own methods. Generated classes do not depend on its version.
-const OF_THE_HOST: [&str; 3] = ["admin", "rpc", "system"];
-
 /// Returns the files of the classes of a contract, the same ones for the same contract.
+///
+/// Methods of the host itself have no classes, so that the classes do not depend on its version.
 pub(super) fn generate(contract: &Contract, namespace: &str) -> Vec<GeneratedFile> {
     let mut plans: Vec<ClassPlan<'_>> = Vec::new();
     let mut names = NameSet::default();
 
     for method in contract.methods() {
-        let prefix = method.name.split('.').next().unwrap_or_default();
-        if OF_THE_HOST.contains(&prefix) {
+        if is_own_method(&method.name) {
             continue;
         }
+        let prefix = method.name.split('.').next().unwrap_or_default();
         if let Some(plan) = plans.iter_mut().find(|plan| plan.prefix == prefix) {
             plan.methods.push(method);
         } else {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jackfield_contract::words::{ascii, camel_case, is_type_name, pascal_case};
+
 /// The longest identifier, so that the file of a class has a name that file systems accept.
 const IDENTIFIER_MAX: usize = 100;
 
@@ -142,9 +144,9 @@ impl NameSet {
 }
 
 /// Returns `text` as an identifier such as `StatusUpdate`; `fallback` if it has no letters and
-/// digits of ASCII.
+/// digits of ASCII. The name of a type stays as its author wrote it.
 pub(super) fn pascal(text: &str, fallback: &str) -> String {
-    let mut name: String = words(text).map(capitalize).collect();
+    let mut name = if is_type_name(text) { text.to_owned() } else { pascal_case(&ascii(text)) };
     name.truncate(IDENTIFIER_MAX);
 
     match name.chars().next() {
@@ -156,12 +158,10 @@ pub(super) fn pascal(text: &str, fallback: &str) -> String {
 
 /// Returns `text` as an identifier such as `statusUpdate`; `fallback` as for [`pascal`].
 pub(super) fn camel(text: &str, fallback: &str) -> String {
-    let mut parts = words(text);
-    let Some(first) = parts.next() else { return fallback.to_owned() };
-    let is_acronym = first.chars().all(|c| !c.is_ascii_lowercase());
-    let first = if is_acronym { first.to_ascii_lowercase() } else { lower_first(first) };
-
-    let mut name: String = std::iter::once(first).chain(parts.map(capitalize)).collect();
+    let mut name = camel_case(&ascii(text));
+    if name.is_empty() {
+        return fallback.to_owned();
+    }
     name.truncate(IDENTIFIER_MAX);
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }
@@ -201,20 +201,6 @@ pub(in crate::cli::generate) fn parse_namespace(text: &str) -> Result<String, St
     Ok(namespace.to_owned())
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-fn capitalize(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
-    first.to_ascii_uppercase() + rest
-}
-
-fn lower_first(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
-    first.to_ascii_lowercase() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +211,10 @@ mod tests {
         let camels: Vec<_> = names.iter().map(|name| camel(name, "value")).collect();
         assert_eq!(camels, ["statusUpdate", "statusUpdate", "statusUpdate", "_2faEnable", "httpGet", "grE"]);
 
-        assert_eq!(pascal("device", "X"), "Device");
+        assert_eq!(
+            ["device", "HTTPServer", "OK"].map(|name| pascal(name, "X")),
+            ["Device", "HTTPServer", "Ok"]
+        );
         assert_eq!(pascal("", "Empty"), "Empty");
         assert_eq!(pascal("…", "Value"), "Value");
         assert_eq!(pascal(&"a".repeat(300), "Value").len(), IDENTIFIER_MAX);

@@ -1,5 +1,7 @@
 //! Text of a contract inside of PHP: string literals and doc comments that it cannot end.
 
+use jackfield_contract::plain_text::is_control;
+
 /// The widest line of a comment.
 const WIDTH: usize = 100;
 
@@ -112,13 +114,9 @@ impl DocComment {
     }
 }
 
-/// Returns a line of a comment without what would end it, or what an editor would not show.
+/// Returns a line of a comment without control characters and without an end of the comment.
 fn harmless(line: &str) -> String {
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    line.replace(is_hidden, " ").replace("*/", "* /")
+    line.replace(is_control, " ").replace("*/", "* /")
 }
 
 #[cfg(test)]

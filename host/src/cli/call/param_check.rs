@@ -26,8 +26,15 @@ pub(super) fn faults(contract: &Contract, method: &str, params: Option<&RawValue
         return Vec::new();
     };
     let Ok(validator) = jsonschema::validator_for(&schema.document) else { return Vec::new() };
-    // Params that are missing are null for the method.
-    let Ok(value) = serde_json::from_str(params.map_or("null", RawValue::get)) else { return Vec::new() };
+    let document = params.map_or("null", RawValue::get);
+    let Ok(value) = serde_json::from_str::<Value>(document) else { return Vec::new() };
+
+    // A plugin reads missing params and an empty array as an empty object if they do not fit.
+    let empty = Value::Object(Map::new());
+    let is_empty_array = value.as_array().is_some_and(Vec::is_empty);
+    if (value.is_null() || is_empty_array) && validator.is_valid(&empty) {
+        return Vec::new();
+    }
 
     let mut faults = Vec::new();
     for error in validator.iter_errors(&value).take(MAX_FAULTS) {
@@ -35,7 +42,6 @@ pub(super) fn faults(contract: &Contract, method: &str, params: Option<&RawValue
     }
     if params.is_none() && !faults.is_empty() {
         faults = vec!["params: are missing".to_owned()];
-        let empty = Value::Object(Map::new());
         let errors = validator.iter_errors(&empty).take(MAX_FAULTS);
         let required = errors.filter(|error| matches!(error.kind(), Kind::Required { .. }));
         required.for_each(|error| add(&error, &mut faults));
@@ -217,6 +223,16 @@ mod tests {
         assert_eq!(check(device(), ""), expected);
         assert!(check(json!({ "type": ["string", "null"] }), "").is_empty());
         assert_eq!(check(device(), "[]"), ["params: must be object"]);
+    }
+
+    #[test]
+    fn admits_empty_params_that_a_plugin_reads_as_an_empty_object() {
+        let optional =
+            json!({ "type": "object", "properties": { "limit": { "type": ["integer", "null"] } } });
+        for params in ["", "null", "[]", "{}"] {
+            assert!(check(optional.clone(), params).is_empty(), "{params}");
+        }
+        assert_eq!(check(optional, "[1]"), ["params: must be object"]);
     }
 
     #[test]

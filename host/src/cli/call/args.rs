@@ -23,6 +23,7 @@ pub(crate) struct CallArgs {
     pub(super) method: String,
 
     /// Params as JSON; `-` reads them from standard input [default: no params]
+    #[arg(allow_negative_numbers = true)]
     pub(super) params: Option<String>,
 
     /// Send the content of a file as opaque bytes instead of params; `-` reads standard input. A
@@ -81,7 +82,22 @@ fn parse_pair(argument: &str) -> Result<(String, String), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        call: CallArgs,
+    }
+
+    #[test]
+    fn takes_a_negative_number_as_params() {
+        let command = Command::try_parse_from(["call", "a.b", "-1.5", "--no-check"]).unwrap();
+        assert_eq!(command.call.params.as_deref(), Some("-1.5"));
+        assert!(Command::try_parse_from(["call", "a.b", "-x"]).is_err());
+    }
 
     #[test]
     fn splits_metadata_at_the_first_equals_sign() {

@@ -107,8 +107,9 @@ pub(crate) trait Conjunction {
                 false => left.name.cmp(&right.name),
             })
         });
+        let is_map = left.is_map || right.is_map;
         let additional = self.both_nodes(left.additional, right.additional)?;
-        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None })))
+        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None, is_map })))
     }
 
     /// Joins two nodes. The texts of the first one are preferred.

@@ -122,3 +122,10 @@ impl MethodContract {
         }
     }
 }
+
+/// Returns whether a method is one of the host itself: `system.*`, `rpc.*` or `admin.*`. No plugin
+/// file has them, but the document of a host does.
+#[must_use]
+pub fn is_method_of_host(name: &str) -> bool {
+    matches!(name.split('.').next(), Some("system" | "rpc" | "admin"))
+}

@@ -7,6 +7,7 @@
 //! A schema is a JSON Schema 2020-12. A schema with keywords that are not modelled is
 //! [`Shape::Opaque`], which is no error.
 
+mod call_faults;
 mod comparison;
 mod conjunction;
 mod contract;
@@ -21,7 +22,9 @@ mod schema_reader;
 pub mod words;
 
 pub use comparison::{Comparison, Finding, ValueFault, Verdict, compare};
-pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};
+pub use contract::{
+    Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters, is_method_of_host,
+};
 pub use description::{ContractReader, DescriptionFault, DescriptionPart};
 pub use schema::{
     ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Schema, Shape, TextShape,

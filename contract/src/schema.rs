@@ -141,6 +141,9 @@ pub struct ObjectShape {
     /// A regular expression for the names of the other members, such as that of a map whose keys
     /// are integers. Then no members are named.
     pub names: Option<String>,
+    /// Whether further members are meant, because `additionalProperties` is written: those of a map
+    /// are sent, and those of a struct are not, although it admits them.
+    pub is_map: bool,
 }
 
 /// A named member of an object.

@@ -244,7 +244,8 @@ impl<'a> Reader<'a> {
 
         let additional = object.get("additionalProperties").unwrap_or(&Value::Bool(true));
         let additional = self.node_at("additionalProperties", additional)?;
-        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None })))
+        let is_map = object.contains_key("additionalProperties");
+        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None, is_map })))
     }
 
     /// Reads what schemars writes for a map whose keys are no strings: one pattern, and nothing
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
         let additional = self.node_at(pattern, node)?;
         self.path.pop();
         let names = Some(pattern.clone());
-        Ok(Shape::Object(Box::new(ObjectShape { properties: Vec::new(), additional, names })))
+        Ok(Shape::Object(Box::new(ObjectShape { properties: Vec::new(), additional, names, is_map: true })))
     }
 
     fn list(&mut self, keyword: &str, members: &Value) -> Result<Vec<Node>, SchemaFault> {

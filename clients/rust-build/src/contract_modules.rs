@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jackfield_contract::{Contract, MethodContract, Parameters, Schema, Shape};
+use jackfield_contract::{Contract, MethodContract, Parameters, Schema, Shape, is_method_of_host};
 
 use crate::model::{Body, Method, Module, NamedType, Type, TypeId};
 use crate::names::{self, NameScope};
@@ -20,10 +20,11 @@ pub(crate) struct TypedModule {
     pub(crate) ownership: Ownership,
 }
 
-/// Returns the modules of a contract, sorted by name.
+/// Returns the modules of a contract, sorted by name. The methods of the host itself are left out,
+/// so that the modules do not depend on its version.
 pub(crate) fn modules(contract: &Contract) -> Vec<TypedModule> {
     let mut groups: BTreeMap<String, Vec<&MethodContract>> = BTreeMap::new();
-    for method in contract.methods() {
+    for method in contract.methods().iter().filter(|method| !is_method_of_host(&method.name)) {
         let name = names::snake_case(first_segment(&method.name), "methods");
         groups.entry(name).or_default().push(method);
     }

@@ -5,6 +5,14 @@ use serde_json::{Number, Value};
 
 use crate::schema::{IntegerShape, NumberShape};
 
+impl IntegerShape {
+    /// Returns the least and the greatest integer, with the range of the format.
+    #[must_use]
+    pub fn bounds(&self) -> (Option<i128>, Option<i128>) {
+        bounds(self)
+    }
+}
+
 /// Returns the least and the greatest integer that a shape admits.
 pub(super) fn bounds(shape: &IntegerShape) -> (Option<i128>, Option<i128>) {
     let of_format = match shape.format.as_deref().unwrap_or_default() {

@@ -162,8 +162,9 @@ impl<'a> Walk<'a> {
         }
         match narrow {
             Some(narrow) => fit.min(self.fits_at(step, &narrow.node, &wide.node)),
-            // A struct without this member sends none of it, although its schema is open.
-            None if object.additional.shape == Shape::Any || wide.is_required => fit,
+            None if wide.is_required => fit,
+            // A struct without this member sends none of it, although its schema is open. A map may.
+            None if object.additional.shape == Shape::Any && !is_plain_map(object) => fit,
             None if object.names.is_some() => {
                 fit.min(self.unknown("has changed in a way that is not decided"))
             }
@@ -283,4 +284,9 @@ fn by_name(object: &ObjectShape) -> std::collections::HashMap<&str, &Property> {
 
 fn counted(count: u64, unit: &str) -> String {
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
+/// Returns whether all members of an object are those of a map.
+fn is_plain_map(object: &ObjectShape) -> bool {
+    object.is_map && object.properties.is_empty()
 }

@@ -1,5 +1,7 @@
 //! The places where a value does not fit a schema, and what must be there, for people.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::fit::Fit;
@@ -23,6 +25,12 @@ pub struct ValueFault {
     pub path: String,
     /// A clause that says what is wrong, such as `must be an integer` and `is required`.
     pub fault: String,
+}
+
+impl fmt::Display for ValueFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.fault)
+    }
 }
 
 impl Schema {
@@ -204,7 +212,7 @@ mod tests {
     fn faults(schema: Value, value: Value) -> Vec<String> {
         let schema = Schema::from_value(schema).unwrap();
         let faults = schema.faults(&value, 10);
-        faults.into_iter().map(|ValueFault { path, fault }| format!("{path}: {fault}")).collect()
+        faults.iter().map(ToString::to_string).collect()
     }
 
     fn device() -> Value {
@@ -268,6 +276,22 @@ mod tests {
             }
         }
         assert_eq!(faults(json!({ "$ref": "#" }), json!(1)), [""; 0]);
+    }
+
+    #[test]
+    fn ends_for_schemas_that_lead_to_a_definition_along_many_paths() {
+        let link = |number: u32| {
+            let next = json!({ "$ref": format!("#/$defs/{}", number + 1) });
+            let items = json!({ "type": "array", "items": next });
+            (number.to_string(), json!({ "anyOf": [next, next, items] }))
+        };
+        let mut definitions: Map<_, _> = (0..60).map(link).collect();
+        definitions.insert("60".to_owned(), json!({ "type": "string" }));
+        let schema = json!({ "$ref": "#/$defs/0", "$defs": definitions });
+
+        for value in [json!(1), json!([[[1]]]), json!("a")] {
+            let _ = faults(schema.clone(), value);
+        }
     }
 
     #[test]

@@ -24,9 +24,6 @@ use super::shown_text::shown_line;
 /// The method of the host that describes its methods.
 pub(super) const DISCOVER: &str = "rpc.discover";
 
-/// The beginnings of the methods of the host itself.
-const OWN_METHODS: [&str; 3] = ["system.", "rpc.", "admin."];
-
 /// The code of a reply that says that there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -114,11 +111,6 @@ pub(super) fn read_path(
     read_document(&start).map_err(|fault| CommandError::Document { file: path.to_owned(), fault })
 }
 
-/// Returns whether a method is one of the host itself.
-pub(super) fn is_own_method(name: &str) -> bool {
-    OWN_METHODS.iter().any(|own| name.starts_with(own))
-}
-
 /// Returns whether a path is that of a socket.
 pub(super) fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -160,8 +152,9 @@ fn read_plugin(
         .and_then(|directory| directory.stage(name, &keys))
         .map_err(refused)?;
     let described = Prober::this_program(entry).describe(&staged, PROBE_LIMIT).map_err(refused)?;
-    for part in &described.missing {
-        print_message(format_args!("{}: note: {}", path.display(), shown_line(&part.to_string())));
+    let missing = described.missing.iter().map(ToString::to_string);
+    for note in missing.chain(described.unfit.iter().map(ToString::to_string)) {
+        print_message(format_args!("{}: note: {}", path.display(), shown_line(&note)));
     }
 
     let manifest = &staged.inspection.manifest;

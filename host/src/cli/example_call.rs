@@ -17,7 +17,7 @@ pub(super) struct ExampleCall {
     pub(super) result: Option<String>,
 }
 
-/// Returns the calls that the author of the method shows. If there are none, returns one with
+/// Returns the calls that the author of the method shows and that fit. If there are none, returns one with
 /// params that fit the schema; `None` if there is no schema either.
 pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>> {
     let name = shell_word(&shown_line(&method.name));
@@ -27,8 +27,10 @@ pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>>
         _ => format!("call {name}"),
     };
 
-    if !method.examples.is_empty() {
-        let calls = method.examples.iter().map(|example| ExampleCall {
+    let fitting: Vec<_> =
+        method.examples.iter().filter(|example| method.fault_of(example).is_none()).collect();
+    if !fitting.is_empty() {
+        let calls = fitting.into_iter().map(|example| ExampleCall {
             arguments: with_params(example.params.as_ref()),
             result: example.result.as_ref().map(json_line),
         });
@@ -90,7 +92,8 @@ mod tests {
     #[test]
     fn prefers_the_examples_of_the_author() {
         let example = Example { params: Some(json!({ "name": "it's" })), result: Some(json!([1])) };
-        let method = method(schema(json!({ "type": "null" })), vec![example]);
+        let wrong = Example { params: Some(json!(7)), result: None };
+        let method = method(schema(json!({ "type": "object" })), vec![wrong, example]);
 
         assert_call(&method, r#"call device.set '{"name":"it'\''s"}'"#);
         assert_eq!(example_calls(&method).unwrap()[0].result.as_deref(), Some("[1]"));

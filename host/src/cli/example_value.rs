@@ -15,9 +15,9 @@ const MAX_VALUES: usize = 500;
 /// Upper bound for the items and characters that are made because a schema requires them.
 const MAX_REPEATED: u64 = 1000;
 
-/// Returns a value that fits the schema as far as this can be seen from its shape: a pattern is
-/// ignored. An object has its required members; with `all_members`, the outermost one has the
-/// others, too, except those that are deprecated.
+/// Returns a value that fits the schema as far as this can be seen from its shape: a pattern of a
+/// required member is ignored. An object has its required members; with `all_members`, the
+/// outermost one has the others, too, except those that are deprecated or have a pattern.
 pub(super) fn example_value(schema: &Schema, all_members: bool) -> Value {
     let mut generator = Generator { schema, values: 0, all_members };
     generator.value(&schema.root, 0)
@@ -57,6 +57,11 @@ impl Generator<'_> {
         }
     }
 
+    /// Returns whether the example has an optional member of this type.
+    fn is_shown(&self, node: &Node) -> bool {
+        !node.deprecated && !has_pattern(self.schema.resolve(node))
+    }
+
     /// Returns a value of the first member that is not `null`.
     fn union(&mut self, members: &[Node], depth: usize) -> Value {
         let member = members.iter().find(|member| self.schema.resolve(member).shape != Shape::Null);
@@ -80,12 +85,16 @@ impl Generator<'_> {
         let all_members = self.all_members && depth == 0;
         let mut members = Map::new();
         for property in &shape.properties {
-            if property.is_required || all_members && !property.node.deprecated {
+            if property.is_required || all_members && self.is_shown(&property.node) {
                 members.insert(property.name.clone(), self.value(&property.node, depth + 1));
             }
         }
         Value::Object(members)
     }
+}
+
+fn has_pattern(node: &Node) -> bool {
+    matches!(&node.shape, Shape::Text(text) if text.pattern.is_some())
 }
 
 fn integer(shape: &IntegerShape) -> Value {

@@ -50,7 +50,7 @@ mod static_tls;
 pub use content_hash::ContentHash;
 pub(crate) use contract_cache::ContractCache;
 pub(crate) use contract_cell::ContractCell;
-pub use description::{MissingPart, PluginDescription};
+pub use description::{MissingPart, PluginDescription, UnfitExample};
 pub use file_stamp::FileStamp;
 pub use inspection::{Inspection, check_worker_count, claimed_key, inspect};
 pub(crate) use library::OpenLibrary;

@@ -77,8 +77,8 @@ fn refusal(name: &str, generation: u64, comparison: &Comparison) -> LoadError {
     LoadError::new(
         LoadErrorReason::Incompatible,
         format_args!(
-            "it breaks callers of generation {generation}: {shown}; load it with \"jackfield plugin reload {name} \
-             --allow-incompatible\" if they no longer need that"
+            "it breaks callers of generation {generation} ({shown}); the next start of the host loads it: replace the \
+             file, or run \"jackfield plugin reload {name} --allow-incompatible\""
         ),
     )
 }
@@ -119,8 +119,8 @@ mod tests {
         let refused = refusal("device", 7, &comparison);
         assert_eq!(
             refused.to_string(),
-            "incompatible: it breaks callers of generation 7: a.m1: params.x: is required now; load it with \
-             \"jackfield plugin reload device --allow-incompatible\" if they no longer need that"
+            "incompatible: it breaks callers of generation 7 (a.m1: params.x: is required now); the next start of the host \
+             loads it: replace the file, or run \"jackfield plugin reload device --allow-incompatible\""
         );
     }
 }

@@ -19,8 +19,16 @@ use crate::log::{ShortDuration, printable};
 pub(super) struct SelectedContent {
     pub(super) candidate: Candidate,
 
-    /// Why the content of the file itself is not loaded, if it is another one.
-    pub(super) refused: Option<Decision>,
+    /// The decision against the content of the file.
+    pub(super) decision: Option<EndOfDecision>,
+}
+
+/// What a load means for the decision against the content of its file, once it has succeeded.
+pub(super) enum EndOfDecision {
+    /// Another content was loaded, because of the decision.
+    Upheld(Decision),
+    /// An operator had the content loaded nevertheless, so that the decision ends.
+    Cleared(Decision),
 }
 
 /// The words of a message about a file whose content a decision is against.
@@ -74,18 +82,18 @@ impl PluginOwner {
 
         // If another file has the name, the checks of the candidate say so.
         let decision = self.decisions.find(&name, &hash).filter(|_| is_own_name).cloned();
-        let (decision, allow_incompatible) = match (decision, trigger) {
-            (Some(decision), LoadTrigger::OperatorForOne { allow_incompatible }) => {
-                self.clear_decision(&name, &decision);
-                (None, allow_incompatible)
-            }
-            (None, LoadTrigger::OperatorForOne { allow_incompatible }) => (None, allow_incompatible),
-            (decision, LoadTrigger::Scan | LoadTrigger::OperatorForAll) => (decision, false),
+        let (allow_incompatible, overrides) = match trigger {
+            LoadTrigger::OperatorForOne { allow_incompatible } => (allow_incompatible, true),
+            LoadTrigger::Scan | LoadTrigger::OperatorForAll => (false, false),
         };
-        let Some(decision) = decision else {
-            let purpose = Purpose::LoadFile { allow_incompatible };
-            let candidate = Candidate { staged, file: file.clone(), purpose };
-            return Ok(SelectedContent { candidate, refused: None });
+        let decision = match decision {
+            Some(decision) if !overrides => decision,
+            decision => {
+                let purpose = Purpose::LoadFile { allow_incompatible };
+                let candidate = Candidate { staged, file: file.clone(), purpose };
+                // A refused load leaves the decision in effect.
+                return Ok(SelectedContent { candidate, decision: decision.map(EndOfDecision::Cleared) });
+            }
         };
 
         let declared = &staged.inspection.manifest.methods;
@@ -150,7 +158,8 @@ impl PluginOwner {
                 );
 
                 let candidate = Candidate { staged: kept, file: file.clone(), purpose: Purpose::RestoreKept };
-                return Ok(SelectedContent { candidate, refused: Some(decision) });
+                let decision = Some(EndOfDecision::Upheld(decision));
+                return Ok(SelectedContent { candidate, decision });
             }
             Some(Err(error)) => {
                 if error.reason.is_transient() {
@@ -188,6 +197,14 @@ impl PluginOwner {
             slot.refused = is_listed.then(|| decision.refusal(name, declared));
         }
         self.publish_refusals();
+    }
+
+    /// Ends what a decision against the content of a file means, after the load has succeeded.
+    pub(super) fn end_decision(&mut self, name: &str, end: &EndOfDecision, declared: &[DeclaredMethod]) {
+        match end {
+            EndOfDecision::Upheld(decision) => self.set_rejected(name, decision, declared),
+            EndOfDecision::Cleared(decision) => self.clear_decision(name, decision),
+        }
     }
 
     /// Clears a decision for an operator.

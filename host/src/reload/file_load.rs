@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::decided::SelectedContent;
+use super::decided::{EndOfDecision, SelectedContent};
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult};
 use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
@@ -15,7 +15,6 @@ use super::refusal::{is_in_motion, is_signature_pending, is_transient};
 use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
-use crate::decisions::Decision;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::printable;
@@ -25,8 +24,8 @@ pub(super) struct OwnContent {
     /// The methods that it declares.
     declared: Vec<DeclaredMethod>,
 
-    /// Why it is not the one that is loaded.
-    refused: Option<Decision>,
+    /// The decision against it.
+    decision: Option<EndOfDecision>,
 }
 
 impl PluginOwner {
@@ -184,8 +183,8 @@ impl PluginOwner {
 
         self.name_conflicts.remove(file);
         let declared = staged.inspection.manifest.methods.clone();
-        let SelectedContent { candidate, refused } = self.select_content(staged, file, trigger)?;
-        let own = OwnContent { declared, refused };
+        let SelectedContent { candidate, decision } = self.select_content(staged, file, trigger)?;
+        let own = OwnContent { declared, decision };
 
         match self.check_crashes(&candidate.staged.inspection, trigger) {
             Ok(()) => Ok((candidate, own)),
@@ -200,14 +199,14 @@ impl PluginOwner {
         own: OwnContent,
         loaded: Result<(), LoadError>,
     ) -> LoadOutcome {
-        let OwnContent { declared, refused } = own;
+        let OwnContent { declared, decision } = own;
         if let Err(error) = loaded {
             return self.load_failed(file, error.with_methods(&declared));
         }
 
         self.shortages.forget(file);
-        if let Some(decision) = refused {
-            self.set_rejected(&plugin_name(file).unwrap_or_default(), &decision, &declared);
+        if let Some(decision) = decision {
+            self.end_decision(&plugin_name(file).unwrap_or_default(), &decision, &declared);
         }
         LoadOutcome::Published
     }

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use jackfield_client::{CancelHandle, Client, Error, Mode, Payload, Reply, Request};
-use jackfield_contract::openrpc;
+use jackfield_contract::{is_method_of_host, openrpc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::args::{CallArgs, Params};
 use super::param_check::faults;
 use crate::cli::command_error::{CommandError, Interrupted};
-use crate::cli::contract_source::{DISCOVER, is_own_method};
+use crate::cli::contract_source::DISCOVER;
 
 /// Default of `--timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,7 +163,7 @@ impl Exchange<'_> {
     /// Returns the params if they are to be checked.
     fn checked_params(&self) -> Option<Option<&RawValue>> {
         // The methods of the host accept what they can, and health checks call them.
-        let is_checked = !self.args.no_check && !is_own_method(&self.args.method);
+        let is_checked = !self.args.no_check && !is_method_of_host(&self.args.method);
         match self.params {
             Params::Json(params) if is_checked => Some(params.as_deref()),
             _ => None,

@@ -1,8 +1,8 @@
-//! Checks params against the schema of a method, and says which part of them is wrong.
+//! Checks params against the contract of a method, and says which part of them is wrong.
 
-use jackfield_contract::{Contract, Parameters, ValueFault};
+use jackfield_contract::Contract;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::cli::shown_text::shown_line;
 
@@ -13,77 +13,38 @@ const MAX_FAULTS: usize = 20;
 /// `params.status: must be "online" or "offline"`. Nothing is if that is not known: the method is
 /// not listed, or its params are not described.
 pub(super) fn faults(contract: &Contract, method: &str, params: Option<&RawValue>) -> Vec<String> {
-    let Some(Parameters::Schema(schema)) = contract.method(method).map(|method| &method.params) else {
-        return Vec::new();
-    };
-    let Ok(value) = serde_json::from_str(params.map_or("null", RawValue::get)) else { return Vec::new() };
-    let faults = schema.faults(&value, MAX_FAULTS);
-    if faults.is_empty() {
-        return Vec::new();
-    }
+    let Some(method) = contract.method(method) else { return Vec::new() };
+    let value = params.map(|params| serde_json::from_str::<Value>(params.get())).transpose();
+    // What is no `Value`, such as a number beyond all floating-point numbers, is left to the host.
+    let Ok(value) = value else { return Vec::new() };
 
-    // Plugins read params that are missing, and an empty array, as an empty object.
-    let empty = schema.faults(&Value::Object(Map::new()), MAX_FAULTS);
-    match value {
-        Value::Null if !empty.is_empty() => {
-            let members = empty.iter().filter(|fault| !fault.path.is_empty());
-            ["params: are missing".to_owned()].into_iter().chain(members.map(line)).collect()
-        }
-        Value::Null => Vec::new(),
-        Value::Array(items) if items.is_empty() && empty.is_empty() => Vec::new(),
-        _ => faults.iter().map(line).collect(),
-    }
-}
-
-fn line(fault: &ValueFault) -> String {
-    shown_line(&format!("params{}: {}", fault.path, fault.fault))
+    let faults = method.params.faults(value.as_ref(), MAX_FAULTS);
+    faults.iter().map(|fault| shown_line(&fault.to_string())).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use jackfield_contract::{MethodContract, Schema};
+    use jackfield_contract::{MethodContract, Parameters, Schema};
     use serde_json::json;
 
     use super::*;
 
     #[track_caller]
     fn check(schema: Value, params: &str) -> Vec<String> {
-        let params = (!params.is_empty()).then(|| RawValue::from_string(params.to_owned()).unwrap());
+        let params = RawValue::from_string(params.to_owned()).unwrap();
         let method = MethodContract {
             params: Parameters::Schema(Schema::from_value(schema).unwrap()),
             ..MethodContract::unknown("m")
         };
-        faults(&Contract::new(vec![method]), "m", params.as_deref())
-    }
-
-    fn device() -> Value {
-        json!({ "type": "object", "properties": { "id": { "type": "string" }, "at": { "type": "integer" } },
-            "required": ["id"] })
+        faults(&Contract::new(vec![method]), "m", Some(&params))
     }
 
     #[test]
     fn names_every_field_that_is_wrong() {
+        let schema = json!({ "type": "object", "required": ["id"],
+            "properties": { "id": { "type": "string" }, "at": { "type": "integer" } } });
         let expected = ["params.id: must be text", "params.at: must be an integer"];
-        assert_eq!(check(device(), r#"{"id":1,"at":"x"}"#), expected);
-        assert_eq!(check(device(), "7"), ["params: must be an object"]);
-        assert!(check(device(), r#"{"id":"a","other":1}"#).is_empty());
-    }
-
-    #[test]
-    fn names_the_fields_of_params_that_are_missing() {
-        for missing in ["", "null"] {
-            assert_eq!(check(device(), missing), ["params: are missing", "params.id: is required"]);
-            assert!(check(json!({ "type": ["string", "null"] }), missing).is_empty());
-            assert_eq!(check(json!({ "type": "string" }), missing), ["params: are missing"]);
-        }
-    }
-
-    #[test]
-    fn accepts_what_a_plugin_reads_as_an_empty_object() {
-        for empty in ["", "null", "[]", "{}"] {
-            assert!(check(json!({ "type": "object" }), empty).is_empty(), "{empty}");
-        }
-        assert_eq!(check(json!({ "type": "object" }), "[1]"), ["params: must be an object"]);
+        assert_eq!(check(schema, r#"{"id":1,"at":"x"}"#), expected);
     }
 
     #[test]
@@ -91,6 +52,7 @@ mod tests {
         let contract = Contract::of_names(["m"]);
         assert!(faults(&contract, "m", None).is_empty() && faults(&contract, "x", None).is_empty());
         assert!(check(json!({ "type": "string", "pattern": "(" }), "\"a\"").is_empty());
+        assert!(check(json!({ "type": "string" }), "1e999").is_empty());
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use jackfield::ProbeEntry;
 use jackfield::log::Counted;
 use jackfield_contract::openrpc::DescribedContract;
-use jackfield_contract::{Comparison, Contract, Finding, Verdict, compare};
+use jackfield_contract::{Comparison, Contract, Finding, Verdict, compare, is_method_of_host};
 use serde_json::{Value, json};
 
 use crate::cli::command_error::CommandError;
-use crate::cli::contract_source::{is_own_method, is_socket, read_path};
+use crate::cli::contract_source::{is_socket, read_path};
 use crate::cli::exit_code::FAILURE;
 use crate::cli::shown_text::shown_line;
 
@@ -40,11 +40,11 @@ pub(super) fn diff(
 }
 
 fn has_own_methods(contract: &Contract) -> bool {
-    contract.methods().iter().any(|method| is_own_method(&method.name))
+    contract.methods().iter().any(|method| is_method_of_host(&method.name))
 }
 
 fn without_own_methods(contract: &Contract) -> Contract {
-    let methods = contract.methods().iter().filter(|method| !is_own_method(&method.name));
+    let methods = contract.methods().iter().filter(|method| !is_method_of_host(&method.name));
     Contract::new(methods.cloned().collect())
 }
 

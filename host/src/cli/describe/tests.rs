@@ -28,7 +28,10 @@ fn device_set() -> MethodContract {
         },
         params: Parameters::Schema(schema(params)),
         result: Some(schema(json!({ "type": "array", "items": { "type": "integer" } }))),
-        examples: vec![Example { params: Some(json!({ "deviceId": "d" })), result: Some(json!([1])) }],
+        examples: vec![Example {
+            params: Some(json!({ "deviceId": "d", "status": "online" })),
+            result: Some(json!([1])),
+        }],
     }
 }
 
@@ -71,7 +74,7 @@ device.set(deviceId: string, status: "online" | "offline", at?: integer | null) 
     errors
         404: the device is unknown
     example
-        jackfield call device.set '{"deviceId":"d"}'
+        jackfield call device.set '{"deviceId":"d","status":"online"}'
         [1]
 "#
     );
@@ -132,7 +135,7 @@ A new status.
 ### Example
 
 ```sh
-jackfield call device.set '{"deviceId":"d"}'
+jackfield call device.set '{"deviceId":"d","status":"online"}'
 ```
 
 ```json
@@ -152,7 +155,7 @@ fn prints_a_page_that_needs_nothing_from_elsewhere() {
         "<p>The <code>status</code> is kept.</p>\n<ul>\n<li>until the end</li>",
         "<tr><td><code>deviceId</code></td><td><code>string (1..64 characters)</code></td><td>yes</td><td>The id",
         "<tr><td>404</td><td>the device is unknown</td></tr>",
-        "<pre>jackfield call device.set &#39;{&quot;deviceId&quot;:&quot;d&quot;}&#39;\n[1]</pre>",
+        "<pre>jackfield call device.set &#39;{&quot;deviceId&quot;:&quot;d&quot;,&quot;status&quot;:&quot;online&quot;}&#39;\n[1]</pre>",
         "color-scheme: light dark",
     ] {
         assert!(html.contains(part), "{part} is not in {html}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use jackfield_contract::{ArrayShape, Node, Schema, Shape, TextShape};
+use jackfield_contract::{ArrayShape, IntegerShape, Node, Schema, Shape, TextShape};
 
 use crate::cli::shown_text::{json_line, shown_line};
 
@@ -43,7 +43,7 @@ impl Writer<'_> {
             Shape::Null => "null".to_owned(),
             Shape::Boolean => "boolean".to_owned(),
             Shape::Bytes => "bytes".to_owned(),
-            Shape::Integer(shape) => self.bounded("integer", [range(shape.minimum, shape.maximum, "")]),
+            Shape::Integer(shape) => self.bounded("integer", [integer_range(shape)]),
             Shape::Number(shape) => self.bounded("number", [range(shape.minimum, shape.maximum, "")]),
             Shape::Text(shape) => self.bounded("string", text_bounds(shape)),
             Shape::Array(shape) => self.array(shape),
@@ -129,6 +129,16 @@ fn text_bounds(shape: &TextShape) -> [Option<String>; 3] {
     let format = shape.format.as_deref().map(shown_line);
     let pattern = shape.pattern.as_deref().map(|pattern| format!("pattern {}", shown_line(pattern)));
     [format, range(shape.min_length, shape.max_length, " characters"), pattern]
+}
+
+/// Returns the range of an integer. That of 64 bits and more is left out if only the format says so:
+/// people need not read twenty digits.
+fn integer_range(shape: &IntegerShape) -> Option<String> {
+    let (least, greatest) = shape.bounds();
+    let is_small = |bound: &i128| bound.unsigned_abs() <= u128::from(u32::MAX);
+    let least = least.filter(|least| is_small(least) || shape.minimum.is_some());
+    let greatest = greatest.filter(|greatest| is_small(greatest) || shape.maximum.is_some());
+    range(least, greatest, "")
 }
 
 fn array_bounds(shape: &ArrayShape) -> [Option<String>; 2] {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jackfield_contract::{Contract, ContractReader, MethodContract, Parameters};
 use jackfield_plugin_api::Manifest;
 
-use super::missing_part::{self, MissingPart};
+use super::missing_part::{self, MissingPart, UnfitExample};
 use super::{DESCRIPTION_MAX, NOT_ASKED, PartAnswer, PluginDescription, part_at};
-use crate::log::Counted;
+use crate::log::{Counted, printable};
 
 /// The report of a child process is invalid: it has more parts than the plugin, or documents of
 /// more than 512 KiB.
@@ -71,14 +71,29 @@ impl DescriptionCollector {
             self.reported += 1;
             why = NOT_ASKED;
         }
-        PluginDescription { contract: self.reader.finish(), missing: self.missing }
+        let contract = self.reader.finish();
+        let unfit = unfit_examples(&contract);
+        PluginDescription { contract, missing: self.missing, unfit }
     }
+}
+
+fn unfit_examples(contract: &Contract) -> Vec<UnfitExample> {
+    let mut unfit = Vec::new();
+    for method in contract.methods() {
+        let faults = method.examples.iter().filter_map(|example| method.fault_of(example));
+        unfit.extend(faults.map(|fault| UnfitExample {
+            method: method.name.clone(),
+            fault: printable(&fault.to_string()).into_owned(),
+        }));
+    }
+    unfit
 }
 
 impl PluginDescription {
     /// Writes to the log what is missing and how much is known, and returns the contract.
     pub(crate) fn log(self, plugin: &str) -> Arc<Contract> {
         missing_part::log(plugin, &self.missing);
+        missing_part::log_unfit(plugin, &self.unfit);
 
         let methods = self.contract.methods();
         let count = |is_known: fn(&&MethodContract) -> bool| methods.iter().filter(is_known).count();
@@ -114,7 +129,7 @@ mod tests {
             ["", r#"{"summary":"S"}"#, "", "[]", r#"{"type":"string"}"#, "", "", r#"{"type":"null"}"#];
         parts.iter().for_each(|part| collector.add(Ok(part)).unwrap());
 
-        let PluginDescription { contract, missing } = collector.finish("the process ended");
+        let PluginDescription { contract, missing, .. } = collector.finish("the process ended");
         assert_eq!(missing, []);
         let [a, b] = contract.methods() else { panic!("{contract:?}") };
         assert_eq!((a.facts.summary.as_deref(), a.result.is_some()), (Some("S"), true));
@@ -137,7 +152,7 @@ mod tests {
         ];
         parts.iter().for_each(|part| collector.add(*part).unwrap());
 
-        let PluginDescription { contract, missing } = collector.finish("the process ended");
+        let PluginDescription { contract, missing, .. } = collector.finish("the process ended");
         let missing: Vec<_> = missing.iter().map(|part| (&*part.method, part.part)).collect();
         assert_eq!(
             missing,

@@ -39,6 +39,30 @@ impl fmt::Display for MissingPart {
     }
 }
 
+/// An example whose params or result do not fit the schema of its method.
+///
+/// As text: `an example of device.get does not fit: params.id: is required`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfitExample {
+    /// The method.
+    pub method: String,
+    /// The place and what is wrong there.
+    pub fault: String,
+}
+
+impl fmt::Display for UnfitExample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an example of {} does not fit: {}", self.method, self.fault)
+    }
+}
+
+/// Writes the first example that does not fit to the log: authors find the others with it.
+pub(super) fn log_unfit(plugin: &str, unfit: &[UnfitExample]) {
+    if let Some(UnfitExample { method, fault }) = unfit.first() {
+        tracing::warn!(plugin, method, "plugin {plugin}: an example of {method} does not fit: {fault}");
+    }
+}
+
 fn name_of(part: DescriptionPart) -> &'static str {
     match part {
         DescriptionPart::Facts => "the description",

@@ -25,7 +25,7 @@ use jackfield_contract::{Contract, DescriptionPart};
 
 pub(crate) use asking::ask;
 pub(crate) use collector::DescriptionCollector;
-pub use missing_part::MissingPart;
+pub use missing_part::{MissingPart, UnfitExample};
 
 /// The largest size of all documents of a plugin together, in bytes.
 pub(crate) const DESCRIPTION_MAX: usize = 512 << 10;
@@ -47,6 +47,8 @@ pub struct PluginDescription {
     /// The parts that are missing because of a fault, in the order in which they were asked for. A
     /// part that the plugin does not have is not among them.
     pub missing: Vec<MissingPart>,
+    /// The examples that do not fit the schemas of their methods.
+    pub unfit: Vec<UnfitExample>,
 }
 
 /// One part as a child process reports it: the document, or why there is none.

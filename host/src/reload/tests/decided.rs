@@ -98,6 +98,23 @@ fn serves_the_content_again_after_a_reload_by_name() {
 }
 
 #[test]
+fn keeps_a_decision_against_content_that_a_reload_by_name_refuses() {
+    let (one, two) = contents();
+    let state = MemoryState::default();
+    replaced(&state).owner.roll_back(PLUGIN, OPERATOR);
+    let mut next = next_host(&state, &two);
+    next.owner.load_all(&|_| ());
+
+    next.contents.add(&two.clone().failing_in_probe(LoadErrorReason::ProbeCrashed));
+    assert_result(&next.owner.reload(Some(PLUGIN), false)[0], Some(LoadErrorReason::ProbeCrashed));
+    assert_eq!(next.status(PLUGIN).decisions.len(), 1);
+
+    let mut third = next_host(&state, &two);
+    third.owner.load_all(&|_| ());
+    third.assert_serves(PLUGIN, &one);
+}
+
+#[test]
 fn matches_no_other_content_and_no_other_plugin() {
     let (_, two) = contents();
     let three = Content::new("three").with_method("device.get");

@@ -18,10 +18,9 @@ mod tests;
 mod text;
 mod type_reader;
 
-use jackfield_contract::Contract;
+use jackfield_contract::{Contract, is_method_of_host};
 
 use super::generated_file::GeneratedFile;
-use crate::cli::contract_source::is_own_method;
 use class_file::ClassPlan;
 use names::{NameSet, pascal};
 
@@ -35,7 +34,7 @@ pub(super) fn generate(contract: &Contract, namespace: &str) -> Vec<GeneratedFil
     let mut names = NameSet::default();
 
     for method in contract.methods() {
-        if is_own_method(&method.name) {
+        if is_method_of_host(&method.name) {
             continue;
         }
         let prefix = method.name.split('.').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Why no client was generated.
+//! The errors of the generator.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use jackfield_contract::openrpc::OpenRpcFault;
 
-/// Why no client was generated.
+/// The reason why no client was generated.
 ///
 /// Its `Debug` output is the message, because that is what a build script prints if `main` returns
 /// the error.

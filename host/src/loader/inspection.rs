@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::root_symbol;
 use object::read::ReadCache;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use serde::Serialize;
 
 use super::content_hash::ContentHash;
@@ -63,8 +63,19 @@ pub struct Inspection {
 /// The file cannot be read, or a host would refuse its content.
 pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError> {
     let name = required_name(file.file_name().unwrap_or_default())?;
-    let (mut opened, _) = open_regular(file)?;
 
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+    let opened = open(file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| safe_path::refused_opening(file, error))?;
+    let stat = fstat(&opened).map_err(|error| safe_path::refused_opening(file, error))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(LoadError::new(LoadErrorReason::NotARegularFile, safe_path::not_regular(stat.st_mode)));
+    }
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > FILE_MAX) {
+        return Err(too_large());
+    }
+
+    let mut opened = File::from(opened);
     let mut hasher = blake3::Hasher::new();
     let size = read_content(&mut opened, |part| {
         hasher.update(part);
@@ -77,23 +88,6 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
         keys => Some(signature::verify(signature::open, file.as_os_str(), &name, &mut opened, keys)?),
     };
     examine(opened, size).map(|image| image.inspection(file.to_owned(), name, hash, size, signed))
-}
-
-/// Opens a file of any owner and mode, if it is a regular file that is not too large, and returns
-/// its metadata.
-pub(super) fn open_regular(file: &Path) -> Result<(File, Stat), LoadError> {
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-    let opened = open(file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| safe_path::refused_opening(file, error))?;
-    let stat = fstat(&opened).map_err(|error| safe_path::refused_opening(file, error))?;
-
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(LoadError::new(LoadErrorReason::NotARegularFile, safe_path::not_regular(stat.st_mode)));
-    }
-    if u64::try_from(stat.st_size).is_ok_and(|size| size > FILE_MAX) {
-        return Err(too_large());
-    }
-    Ok((File::from(opened), stat))
 }
 
 /// Returns the key that the signature of `file` claims to be made with. The claim is not verified.

@@ -16,7 +16,7 @@ use super::file_stamp::FileStamp;
 use super::inspection::{self, Inspection};
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_file::{self, no_resources};
-use super::plugin_file::{read_content, required_name};
+use super::plugin_file::read_content;
 use super::signature::{SignatureFile, VerifiedSignature};
 
 /// A plugin file that is copied and inspected, but not opened.
@@ -38,22 +38,6 @@ pub struct StagedPlugin {
 }
 
 impl StagedPlugin {
-    /// Copies the file at `path` into a sealed memory file, and inspects the copy. Owner, mode and
-    /// signature are not checked: it is for a user who chooses to run the file, not for a host. A
-    /// host stages files with [`PluginDirectory::stage`](super::PluginDirectory::stage).
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, changed while it was read, or a host would refuse its content.
-    pub fn of_file(path: &Path) -> Result<Self, LoadError> {
-        let name = required_name(path.file_name().unwrap_or_default())?;
-        let (mut file, stat) = inspection::open_regular(path)?;
-        let stamp = FileStamp::of(&stat).ok_or_else(|| {
-            LoadError::new(LoadErrorReason::ChangedWhileRead, "the file was removed while it was read")
-        })?;
-        Self::copy(&mut file, path, name, stamp, |_, _| Ok(None))
-    }
-
     /// Copies `file` into a sealed memory file named after the plugin and its content, and inspects
     /// the copy.
     ///

@@ -1,14 +1,15 @@
-//! Plugins are asked what their methods accept and return, in the host's probe or in a worker. A
-//! fault in an answer costs only that answer.
+//! The host asks plugins for descriptions of their methods, in the probe or in a worker. A fault in
+//! an answer makes only that part unknown.
 
 use std::time::Duration;
 
-use jackfield::loader::{PluginDescription, Prober, StagedPlugin};
+use jackfield::loader::{PluginDescription, PluginDirectory, Prober, StagedPlugin};
 use serde_json::Value;
 
 use crate::reload::operator::Operator;
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
+use crate::support::scratch::Scratch;
 use crate::support::{CEILING, HostBuilder, HostProcess};
 
 const ISOLATIONS: [&str; 2] = ["in-process", "worker"];
@@ -190,11 +191,21 @@ fn knows_only_the_names_of_the_methods_of_the_first_api() {
     }
 }
 
+/// Stages a fixture without a host.
+fn stage(fixture: &str) -> StagedPlugin {
+    let scratch = Scratch::new();
+    let library = artifacts().library(fixture);
+    let name = library.file_name().expect("a file");
+    install(library, &scratch.path().join(name));
+
+    let directory = PluginDirectory::open(scratch.path()).expect("a plugin directory");
+    directory.stage(name, &[]).expect("a plugin")
+}
+
 /// Describes a fixture without a host.
 fn describe(fixture: &str) -> PluginDescription {
     let prober = Prober::program(&artifacts().program);
-    let staged = StagedPlugin::of_file(artifacts().library(fixture)).expect("a plugin");
-    prober.describe(&staged, CEILING).expect("a description")
+    prober.describe(&stage(fixture), CEILING).expect("a description")
 }
 
 #[test]
@@ -207,8 +218,7 @@ fn describes_a_file_without_starting_it() {
 
     // Its `start` and its constructors are not even sound.
     assert!(describe("start_faults").missing.is_empty());
-    let staged = StagedPlugin::of_file(artifacts().library("constructor_crashes")).expect("a plugin");
     let prober = Prober::program(&artifacts().program);
-    let refused = prober.describe(&staged, Duration::from_secs(30)).unwrap_err();
+    let refused = prober.describe(&stage("constructor_crashes"), Duration::from_secs(30)).unwrap_err();
     assert_eq!(refused.reason.code(), "probe-crashed");
 }

@@ -48,7 +48,7 @@ final class Hello
     }
 
     /**
-     * Calls `hello.greet`.
+     * Greets by name.
      *
      * @param string $name
      *

@@ -31,7 +31,25 @@ fn external(
     members: &[&Node],
     name: &str,
 ) -> Option<Built> {
-    let mut found: Vec<(String, Docs, Option<&Node>)> = Vec::new();
+    let found = external_members(members)?;
+    if has_duplicates(found.iter().map(|(tag, ..)| tag.as_str())) {
+        return None;
+    }
+
+    let mut scope = NameScope::with(&["Self"]);
+    let variants = found.into_iter().map(|(tag, docs, content)| {
+        let variant = scope.take(&names::pascal_case(&tag, "Value"), "");
+        let hint = format!("{name}{variant}");
+        let content = content.map(|content| builder.type_of(index, content, &hint));
+        Variant { name: tag, variant, docs, content }
+    });
+    Some(Built::Item(Item::Union(Tagging::External, variants.collect())))
+}
+
+/// Returns the name of each variant of a default enum of serde, its description and its content;
+/// `None` if one of the members is no such variant.
+fn external_members<'a>(members: &[&'a Node]) -> Option<Vec<(String, Docs, Option<&'a Node>)>> {
+    let mut found = Vec::new();
     for member in members {
         match &member.shape {
             Shape::Literals(literals) => {
@@ -48,18 +66,7 @@ fn external(
             _ => return None,
         }
     }
-    if has_duplicates(found.iter().map(|(tag, ..)| tag.as_str())) {
-        return None;
-    }
-
-    let mut scope = NameScope::with(&["Self"]);
-    let variants = found.into_iter().map(|(tag, docs, content)| {
-        let variant = scope.take(&names::pascal_case(&tag, "Value"), "");
-        let hint = format!("{name}{variant}");
-        let content = content.map(|content| builder.type_of(index, content, &hint));
-        Variant { name: tag, variant, docs, content }
-    });
-    Some(Built::Item(Item::Union(Tagging::External, variants.collect())))
+    Some(found)
 }
 
 /// Builds an enum whose variants are objects that a member with a fixed value distinguishes.

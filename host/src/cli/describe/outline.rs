@@ -140,8 +140,8 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Returns what tells an alternative from the others: the only required member that has one value,
-/// or the only member.
+/// Returns what distinguishes an alternative from the others: the value of the first required
+/// member that admits only one string, or the name of the only member.
 fn tag_of(shape: &ObjectShape) -> Option<String> {
     let tag = shape.properties.iter().find_map(|property| match &property.node.shape {
         Shape::Literals(literals) if property.is_required => match &literals[..] {

@@ -10,8 +10,8 @@ use crate::cli::shown_text::shown_line;
 /// Upper bound for a signature with types, in characters. Longer ones have names only.
 const MAX_SIGNATURE: usize = 100;
 
-/// One method. Texts of its author are as they wrote them; names and types have
-/// no control characters.
+/// The description of one method. Texts of its author are not escaped; names and types have no
+/// control characters.
 pub(super) struct Sheet<'a> {
     pub(super) name: String,
     /// Such as `device.get(deviceId: string) -> Device`.

@@ -241,6 +241,17 @@ struct ProbeJob<'a> {
     limit: Duration,
 }
 
+/// Ends a description whose process ended before it. The plugin has passed its probe then.
+fn end_description(progress: &mut ProbeProgress, end: &io::Result<ListenEnd>, output: &ProbeOutput) {
+    match end {
+        Ok(ListenEnd::Exited) => {
+            progress.reject(&format!("the process that asked for it ended with {}", output.describe_end()));
+        }
+        Ok(ListenEnd::TimedOut) => progress.reject("the time for the probe had passed"),
+        Ok(ListenEnd::Cancelled | ListenEnd::Answered) | Err(_) => {}
+    }
+}
+
 /// Returns the verdict of the report or, if there is none, the error for how the probe ended.
 fn verdict(
     progress: &mut ProbeProgress,
@@ -250,14 +261,7 @@ fn verdict(
 ) -> Result<(), LoadError> {
     let step = progress.step;
     if step == ProbeStep::Describing {
-        match &end {
-            Ok(ListenEnd::Exited) => {
-                progress
-                    .reject(&format!("the process that asked for it ended with {}", output.describe_end()));
-            }
-            Ok(ListenEnd::TimedOut) => progress.reject("the time for the probe had passed"),
-            Ok(ListenEnd::Cancelled | ListenEnd::Answered) | Err(_) => {}
-        }
+        end_description(progress, &end, output);
     }
     if let Some(verdict) = progress.verdict.take() {
         return verdict;

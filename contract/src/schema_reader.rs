@@ -241,11 +241,10 @@ impl<'a> Reader<'a> {
             properties.push(Property { name: name.clone(), is_required: false, node });
         }
         self.path.pop();
-
-        let additional = object.get("additionalProperties").unwrap_or(&Value::Bool(true));
-        let additional = self.node_at("additionalProperties", additional)?;
-        let is_map = object.contains_key("additionalProperties");
-        Ok(Shape::Object(Box::new(ObjectShape { properties, additional, names: None, is_map })))
+        let written = object.get("additionalProperties");
+        let additional = self.node_at("additionalProperties", written.unwrap_or(&Value::Bool(true)))?;
+        let object = ObjectShape { properties, additional, names: None, is_map: written.is_some() };
+        Ok(Shape::Object(Box::new(object)))
     }
 
     /// Reads what schemars writes for a map whose keys are no strings: one pattern, and nothing

@@ -163,7 +163,8 @@ impl<'a> Walk<'a> {
         match narrow {
             Some(narrow) => fit.min(self.fits_at(step, &narrow.node, &wide.node)),
             None if wide.is_required => fit,
-            // A struct without this member sends none of it, although its schema is open. A map may.
+            // A struct without this member sends none of it, although its schema is open. A map
+            // may.
             None if object.additional.shape == Shape::Any && !is_plain_map(object) => fit,
             None if object.names.is_some() => {
                 fit.min(self.unknown("has changed in a way that is not decided"))

@@ -17,8 +17,8 @@ pub(super) struct ExampleCall {
     pub(super) result: Option<String>,
 }
 
-/// Returns the calls that the author of the method shows and that fit. If there are none, returns one with
-/// params that fit the schema; `None` if there is no schema either.
+/// Returns the calls that the author of the method shows and that fit. If there are none, returns
+/// one with params that fit the schema; `None` if there is no schema either.
 pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>> {
     let name = shell_word(&shown_line(&method.name));
     // Params that are null and params that are missing are the same for a method.

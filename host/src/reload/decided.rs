@@ -23,7 +23,7 @@ pub(super) struct SelectedContent {
     pub(super) decision: Option<EndOfDecision>,
 }
 
-/// What a load means for the decision against the content of its file, once it has succeeded.
+/// The effect of a load, once it has succeeded, on the decision against the content of its file.
 pub(super) enum EndOfDecision {
     /// Another content was loaded, because of the decision.
     Upheld(Decision),

@@ -15,7 +15,7 @@ const MAX_FAULTS: usize = 20;
 pub(super) fn faults(contract: &Contract, method: &str, params: Option<&RawValue>) -> Vec<String> {
     let Some(method) = contract.method(method) else { return Vec::new() };
     let value = params.map(|params| serde_json::from_str::<Value>(params.get())).transpose();
-    // What is no `Value`, such as a number beyond all floating-point numbers, is left to the host.
+    // The host decides about params that are no `Value`, such as 1e999.
     let Ok(value) = value else { return Vec::new() };
 
     let faults = method.params.faults(value.as_ref(), MAX_FAULTS);

@@ -131,8 +131,8 @@ fn text_bounds(shape: &TextShape) -> [Option<String>; 3] {
     [format, range(shape.min_length, shape.max_length, " characters"), pattern]
 }
 
-/// Returns the range of an integer. That of 64 bits and more is left out if only the format says so:
-/// people need not read twenty digits.
+/// Returns the range of an integer. That of 64 bits and more is left out if only the format says
+/// so: people need not read twenty digits.
 fn integer_range(shape: &IntegerShape) -> Option<String> {
     let (least, greatest) = shape.bounds();
     let is_small = |bound: &i128| bound.unsigned_abs() <= u128::from(u32::MAX);

@@ -19,6 +19,9 @@ impl PluginOwner {
     /// are not: refusing them would keep what an operator wants to leave. Nothing serves when the
     /// host starts.
     ///
+    /// The thread of the plugin owner compares: the limit of steps is a fraction of a second, even
+    /// for schemas that are made to be slow.
+    ///
     /// # Errors
     ///
     /// The new content breaks callers, and the configuration refuses that.

@@ -169,6 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn names_examples_that_do_not_fit() {
+        let mut collector = collector();
+        let (fits, unfit) = (r#"[{"params":1}]"#, r#"[{"params":1},{"params":"a\u001b"}]"#);
+        let integer = r#"{"type":"integer"}"#;
+        for part in ["", "", fits, unfit, integer, integer, "", ""] {
+            collector.add(Ok(part)).unwrap();
+        }
+
+        let unfit = collector.finish("the process ended").unfit;
+        let texts: Vec<_> = unfit.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["an example of a.a does not fit: params: must be an integer"]);
+    }
+
+    #[test]
     fn explains_the_first_part_that_was_not_reported() {
         let mut collector = collector();
         collector.add(Ok("")).unwrap();

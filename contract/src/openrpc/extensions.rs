@@ -4,8 +4,10 @@
 /// Of a method: the schema of all its params. Missing if it is not known.
 pub(super) const PARAMS_SCHEMA: &str = "x-jackfield-params-schema";
 
-/// Of a method: the schema of its result. Missing if it is not known.
-pub(super) const RESULT_SCHEMA: &str = "x-jackfield-result-schema";
+/// Of a method: [`RESULT_UNKNOWN`] if the schema of its result is not known. A result needs a
+/// schema, and the one that admits everything could also be that of its type.
+pub(super) const RESULT: &str = "x-jackfield-result";
+pub(super) const RESULT_UNKNOWN: &str = "unknown";
 
 /// Of a method whose params are one value and no list of named values, and of an example of one:
 /// [`PARAMS_VALUE`]. Of an example without params: [`PARAMS_NONE`].

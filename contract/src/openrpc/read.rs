@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::extensions::{
-    COMPONENTS, DEPRECATED, IDEMPOTENT, NAMES, PARAMS, PARAMS_NONE, PARAMS_SCHEMA, PARAMS_VALUE,
-    RESULT_SCHEMA, ROOT,
+    COMPONENTS, DEPRECATED, IDEMPOTENT, NAMES, PARAMS, PARAMS_NONE, PARAMS_SCHEMA, PARAMS_VALUE, RESULT,
+    RESULT_UNKNOWN, ROOT,
 };
 use super::references::map_references;
 use crate::schema_keywords::{reference_to, unescape};
@@ -82,7 +82,7 @@ pub struct DescribedContract {
 }
 
 /// Reads a contract out of a document that [`write`](super::write) wrote. Of other documents, it
-/// reads everything but the schemas.
+/// reads everything but the schemas of params.
 ///
 /// # Errors
 ///
@@ -129,7 +129,7 @@ fn read_method<'a>(document: &'a Value, schemas: &mut Schemas<'a>) -> Result<Met
         return Err(OpenRpcFault::Invalid(format!("{:?} is not the name of a method", method.name)));
     }
     let deprecated = document.get(DEPRECATED).and_then(Value::as_str).unwrap_or_default();
-    let mut schema = |place| match document.get(place) {
+    let mut read_schema = |place, schema: Option<&'a Value>| match schema {
         Some(schema) => schemas.read(schema).map(Some).map_err(|fault| OpenRpcFault::Schema {
             method: method.name.clone(),
             place,
@@ -138,12 +138,14 @@ fn read_method<'a>(document: &'a Value, schemas: &mut Schemas<'a>) -> Result<Met
         None => Ok(None),
     };
 
-    let params = match schema(PARAMS_SCHEMA)? {
+    let params = match read_schema(PARAMS_SCHEMA, document.get(PARAMS_SCHEMA))? {
         Some(schema) => Parameters::Schema(schema),
         None if method.params.is_empty() => Parameters::None,
         None => Parameters::Unknown,
     };
-    let result = schema(RESULT_SCHEMA)?;
+    let result = document.pointer("/result/schema");
+    let is_known = document.get(RESULT).and_then(Value::as_str) != Some(RESULT_UNKNOWN);
+    let result = read_schema("result", result.filter(|_| is_known))?;
     let is_by_name = matches!(params, Parameters::Schema(_)) && document.get(PARAMS).is_none();
     Ok(MethodContract {
         facts: MethodFacts {

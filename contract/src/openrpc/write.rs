@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::components::Components;
 use super::document_info::DocumentInfo;
 use super::extensions::{
-    DEPRECATED, IDEMPOTENT, NAMES, PARAMS, PARAMS_NONE, PARAMS_SCHEMA, PARAMS_VALUE, RESULT_SCHEMA,
+    DEPRECATED, IDEMPOTENT, NAMES, PARAMS, PARAMS_NONE, PARAMS_SCHEMA, PARAMS_VALUE, RESULT, RESULT_UNKNOWN,
     VALUE_NAME,
 };
 use crate::schema_keywords::{NESTING_MAX, is_nested_deeper};
@@ -159,8 +159,8 @@ fn admits_null(schema: &Schema) -> bool {
 
 fn add_result(members: &mut Map<String, Value>, result: Option<&Schema>, components: &mut Components) {
     let schema = result.map_or(Value::Bool(true), |schema| components.add(schema));
-    if result.is_some() {
-        members.insert(RESULT_SCHEMA.to_owned(), schema.clone());
+    if result.is_none() {
+        members.insert(RESULT.to_owned(), RESULT_UNKNOWN.into());
     }
     members.insert("result".to_owned(), json!({ "name": "result", "schema": schema }));
 }

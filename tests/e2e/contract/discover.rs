@@ -136,7 +136,7 @@ fn describes_methods_in_the_host_and_in_workers_alike() {
             methods.iter().filter(|method| method["name"].to_string().contains(prefix)).collect();
         assert!(!own.is_empty(), "{prefix}");
         for method in own {
-            assert!(method["x-jackfield-result-schema"].is_object(), "{method}");
+            assert!(method["x-jackfield-result"].is_null(), "{method}");
             assert_ne!(method["params"][0]["schema"], json!(true), "{method}");
         }
     }

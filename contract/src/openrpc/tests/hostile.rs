@@ -135,11 +135,11 @@ fn rejects_schemas_that_refer_to_nothing_or_to_two_things() {
         let document = json!({
             "openrpc": "1.3.2", "components": { "schemas": { "a": true, "b": true } },
             "x-jackfield-names": { "a": "c", "b": "c" },
-            "methods": [{ "name": "m", "params": [], "x-jackfield-result-schema": schema }],
+            "methods": [{ "name": "m", "params": [], "result": { "schema": schema } }],
         });
         let fault = read(document.to_string().as_bytes()).unwrap_err();
         let OpenRpcFault::Schema { method, place, fault } = fault else { panic!("{fault}") };
-        assert_eq!((&*method, place), ("m", "x-jackfield-result-schema"));
+        assert_eq!((&*method, place), ("m", "result"));
         assert!(matches!(fault, SchemaFault::Reference { .. }), "{fault}");
     }
 }
@@ -149,7 +149,7 @@ fn rejects_many_copies_of_large_components() {
     let large = json!({ "enum": (0..10_000).collect::<Vec<_>>() });
     let schema = json!({ "$ref": "#/components/schemas/large" });
     let methods = (0..200).map(
-        |number| json!({ "name": format!("a.m{number}"), "params": [], "x-jackfield-result-schema": schema }),
+        |number| json!({ "name": format!("a.m{number}"), "params": [], "result": { "schema": schema } }),
     );
     let document = json!({
         "openrpc": "1.3.2", "methods": methods.collect::<Vec<_>>(), "components": { "schemas": { "large": large } },

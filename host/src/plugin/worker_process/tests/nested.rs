@@ -63,7 +63,12 @@ fn cancels_a_nested_call_that_nothing_waits_for_any_more() {
     host.call(2, CALLS, "1");
     assert_eq!(host.next(), "nested 2 of 2: other.m 1, waits: false");
     host.send(&[HostMessage::Cancel { call: 2, ends_nested: true }, done(1, "1")]);
-    assert_eq!(host.next_sorted(2), ["2: cancelled", "NestedCancelled(2)"]);
+    // The cancellation may arrive during the poll that made the nested call. Then the method gets
+    // the error of that call and returns it, before it could be dropped.
+    let [end, nested] = host.next_sorted(2).try_into().unwrap();
+    let returned = "2: failed -32800 the calling method was cancelled None";
+    assert!(["2: cancelled", returned].contains(&&*end), "{end}");
+    assert_eq!(nested, "NestedCancelled(2)");
     host.stop();
 }
 

@@ -88,50 +88,42 @@ pub(crate) fn has_type(value: &Value, names: Option<&Value>) -> bool {
     }
 }
 
-/// Reads the bounds of an integer; `None` if one of them is no number.
-pub(crate) fn integer(object: &Map<String, Value>) -> Option<IntegerShape> {
+/// Reads the bounds of an integer.
+pub(crate) fn integer(object: &Map<String, Value>) -> IntegerShape {
     let bound = |keyword: &str, round: fn(f64) -> f64| {
-        let Some(bound) = object.get(keyword) else { return Some(None) };
+        let bound = object.get(keyword)?;
         let whole = bound.as_i64().map(i128::from).or_else(|| bound.as_u64().map(i128::from));
         #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
-        whole.or_else(|| bound.as_f64().map(|bound| round(bound) as i128)).map(Some)
+        whole.or_else(|| bound.as_f64().map(|bound| round(bound) as i128))
     };
-    Some(IntegerShape {
-        minimum: bound("minimum", f64::ceil)?,
-        maximum: bound("maximum", f64::floor)?,
+    IntegerShape {
+        minimum: bound("minimum", f64::ceil),
+        maximum: bound("maximum", f64::floor),
         format: format(object),
-    })
+    }
 }
 
-/// Reads the bounds of a number; `None` if one of them is no number.
-pub(crate) fn number(object: &Map<String, Value>) -> Option<NumberShape> {
-    let bound = |keyword: &str| match object.get(keyword) {
-        Some(bound) => bound.as_f64().map(Some),
-        None => Some(None),
-    };
-    Some(NumberShape { minimum: bound("minimum")?, maximum: bound("maximum")?, format: format(object) })
+/// Reads the bounds of a number.
+pub(crate) fn number(object: &Map<String, Value>) -> NumberShape {
+    let bound = |keyword: &str| object.get(keyword).and_then(Value::as_f64);
+    NumberShape { minimum: bound("minimum"), maximum: bound("maximum"), format: format(object) }
 }
 
-/// Reads the bounds of a string; `None` if one of them is no length.
-pub(crate) fn text(object: &Map<String, Value>) -> Option<TextShape> {
-    let (min_length, max_length) = lengths(object, "minLength", "maxLength")?;
+/// Reads the bounds of a string.
+pub(crate) fn text(object: &Map<String, Value>) -> TextShape {
+    let (min_length, max_length) = lengths(object, "minLength", "maxLength");
     let pattern = object.get("pattern").and_then(Value::as_str).map(str::to_owned);
-    Some(TextShape { min_length, max_length, pattern, format: format(object) })
+    TextShape { min_length, max_length, pattern, format: format(object) }
 }
 
-/// Reads two lengths; `None` if one of them is no length.
+/// Reads two lengths.
 pub(crate) fn lengths(
     object: &Map<String, Value>,
     least: &str,
     greatest: &str,
-) -> Option<(Option<u64>, Option<u64>)> {
-    let length = |keyword: &str| {
-        let Some(length) = object.get(keyword) else { return Some(None) };
-        let whole = length.as_f64().filter(|length| *length >= 0.0 && length.fract() == 0.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-        length.as_u64().or_else(|| whole.map(|length| length as u64)).map(Some)
-    };
-    Some((length(least)?, length(greatest)?))
+) -> (Option<u64>, Option<u64>) {
+    let length = |keyword: &str| object.get(keyword).and_then(Value::as_u64);
+    (length(least), length(greatest))
 }
 
 fn format(object: &Map<String, Value>) -> Option<String> {

@@ -1,4 +1,7 @@
 //! From a JSON document to a schema: the walk over its keywords, and the limits.
+//!
+//! Every keyword has a valid value and every reference leads to a definition, because the document
+//! was checked before ([`schema_keywords::check`]).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,8 +14,9 @@ use crate::schema::{ArrayShape, Literal, Node, ObjectShape, Property, Schema, Sh
 use crate::schema_fault::SchemaFault;
 use crate::schema_keywords::{self, NODES_MAX};
 
-/// The deepest nesting of schemas in a document. Types that are written by hand stay far below.
-const DEPTH_MAX: usize = 64;
+/// The deepest nesting of schemas in a document, in steps of a JSON pointer: two for most schemas.
+/// Types that are written by hand stay far below.
+const DEPTH_MAX: usize = 128;
 
 impl Schema {
     /// Reads a schema that a plugin wrote.
@@ -40,13 +44,12 @@ impl Schema {
 fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), SchemaFault> {
     schema_keywords::check(document)?;
     let definitions = document.get("$defs").and_then(Value::as_object);
-    let mut reader = Reader { document, definitions, nodes: 0, path: Vec::new(), inlined: Vec::new() };
+    let mut reader = Reader { document, definitions, nodes: 0, depth: 0, inlined: Vec::new() };
     let root = reader.node(document)?;
 
     let mut read = BTreeMap::new();
-    reader.path.push("$defs".to_owned());
     for (name, definition) in definitions.into_iter().flatten() {
-        read.insert(name.clone(), reader.node_at(name, definition)?);
+        read.insert(name.clone(), reader.node_within(2, definition)?);
     }
     Ok((root, read))
 }
@@ -55,26 +58,28 @@ struct Reader<'a> {
     document: &'a Value,
     definitions: Option<&'a Map<String, Value>>,
     nodes: usize,
-    path: Vec<String>,
+
+    /// How deep the schema is that is being read.
+    depth: usize,
+
     /// The definitions that are being read in place of references to them.
     inlined: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    fn node_at(&mut self, step: &str, value: &Value) -> Result<Node, SchemaFault> {
-        self.path.push(schema_keywords::escape(step));
+    /// Reads a schema inside of the current one, so many steps deeper.
+    fn node_within(&mut self, steps: usize, value: &Value) -> Result<Node, SchemaFault> {
+        self.depth += steps;
         let node = self.node(value);
-        self.path.pop();
+        self.depth -= steps;
         node
     }
 
     fn node(&mut self, value: &Value) -> Result<Node, SchemaFault> {
         self.count(1)?;
-        let object = match value {
-            Value::Bool(true) => return Ok(Node::of(Shape::Any)),
-            Value::Bool(false) => return Ok(Node::of(Shape::Never)),
-            Value::Object(object) => object,
-            _ => return Err(self.not_a_schema()),
+        let Value::Object(object) = value else {
+            let admits_all = *value == Value::Bool(true);
+            return Ok(Node::of(if admits_all { Shape::Any } else { Shape::Never }));
         };
 
         let text = |keyword: &str| object.get(keyword).and_then(Value::as_str);
@@ -97,20 +102,18 @@ impl<'a> Reader<'a> {
 
         let mut demands = vec![self.own_shape(object)?];
         if let Some(reference) = object.get("$ref") {
-            demands.push(self.reference(reference)?);
+            demands.push(reference_shape(reference));
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(members) = object.get(keyword) {
-                demands.push(union_of(self.list(keyword, members)?));
+                demands.push(union_of(self.list(members)?));
             }
         }
         if let Some(members) = object.get("allOf") {
-            demands.extend(self.list("allOf", members)?.into_iter().map(|node| node.shape));
+            demands.extend(self.list(members)?.into_iter().map(|node| node.shape));
         }
         let further = match object.get("unevaluatedProperties") {
-            Some(node) if !object.contains_key("additionalProperties") => {
-                Some(self.node_at("unevaluatedProperties", node)?)
-            }
+            Some(node) if !object.contains_key("additionalProperties") => Some(self.node_within(1, node)?),
             _ => None,
         };
 
@@ -131,7 +134,7 @@ impl<'a> Reader<'a> {
         let has_bounds = || TYPED.iter().any(|keyword| object.contains_key(*keyword));
         let values = match (object.get("const"), object.get("enum")) {
             (Some(value), None) => Some(std::slice::from_ref(value)),
-            (None, Some(values)) => Some(values.as_array().ok_or_else(|| self.not_a_schema())?.as_slice()),
+            (None, Some(values)) => Some(items_of(values)),
             (None, None) => None,
             (Some(_), Some(_)) => return Ok(Shape::Opaque),
         };
@@ -151,8 +154,7 @@ impl<'a> Reader<'a> {
             Some(Value::String(name)) => self.typed(name, object),
             Some(Value::Array(names)) => {
                 let mut members = Vec::new();
-                for name in names {
-                    let name = name.as_str().ok_or_else(|| self.not_a_schema())?;
+                for name in names.iter().filter_map(Value::as_str) {
                     self.count(1)?;
                     members.push(Node::of(self.typed(name, object)?));
                 }
@@ -160,23 +162,9 @@ impl<'a> Reader<'a> {
                 let is_opaque = members.iter().any(|member| member.shape == Shape::Opaque);
                 Ok(if is_opaque { Shape::Opaque } else { union_of(members) })
             }
-            Some(_) => Err(self.not_a_schema()),
-            None if has_bounds() => Ok(Shape::Opaque),
-            None if object.get("contentMediaType").and_then(Value::as_str) == Some(BYTES) => Ok(Shape::Bytes),
-            None => Ok(Shape::Any),
-        }
-    }
-
-    fn reference(&self, reference: &Value) -> Result<Shape, SchemaFault> {
-        let reference = reference.as_str().ok_or_else(|| self.not_a_schema())?;
-        if reference == "#" {
-            return Ok(Shape::Reference(String::new()));
-        }
-        let name = schema_keywords::definition_name(reference);
-        match name {
-            // The empty name stands for the root.
-            Some(name) if !name.is_empty() && self.definition(&name).is_some() => Ok(Shape::Reference(name)),
-            _ => Err(SchemaFault::Reference { path: self.pointer(), reference: plain_text::line(reference) }),
+            _ if has_bounds() => Ok(Shape::Opaque),
+            _ if object.get("contentMediaType").and_then(Value::as_str) == Some(BYTES) => Ok(Shape::Bytes),
+            _ => Ok(Shape::Any),
         }
     }
 
@@ -186,30 +174,26 @@ impl<'a> Reader<'a> {
 
     /// Reads the keywords of one type. Those of other types say nothing about its values.
     fn typed(&mut self, name: &str, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
-        let shape = match name {
-            "null" => Some(Shape::Null),
-            "boolean" => Some(Shape::Boolean),
-            "integer" => keywords::integer(object).map(Shape::Integer),
-            "number" => keywords::number(object).map(Shape::Number),
-            "string" => keywords::text(object).map(Shape::Text),
+        Ok(match name {
+            "null" => Shape::Null,
+            "boolean" => Shape::Boolean,
+            "integer" => Shape::Integer(keywords::integer(object)),
+            "number" => Shape::Number(keywords::number(object)),
+            "string" => Shape::Text(keywords::text(object)),
             "array" => self.array(object)?,
-            "object" => Some(self.object(object)?),
-            _ => None,
-        };
-        shape.ok_or_else(|| self.not_a_schema())
+            _ => self.object(object)?,
+        })
     }
 
-    fn array(&mut self, object: &Map<String, Value>) -> Result<Option<Shape>, SchemaFault> {
+    fn array(&mut self, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
         let prefix = match object.get("prefixItems") {
-            Some(items) => self.list("prefixItems", items)?,
+            Some(items) => self.list(items)?,
             None => Vec::new(),
         };
-        let items = self.node_at("items", object.get("items").unwrap_or(&Value::Bool(true)))?;
-        let Some((min_items, max_items)) = keywords::lengths(object, "minItems", "maxItems") else {
-            return Ok(None);
-        };
+        let items = self.node_within(1, object.get("items").unwrap_or(&Value::Bool(true)))?;
+        let (min_items, max_items) = keywords::lengths(object, "minItems", "maxItems");
         let unique = object.get("uniqueItems") == Some(&Value::Bool(true));
-        Ok(Some(Shape::Array(Box::new(ArrayShape { prefix, items, min_items, max_items, unique }))))
+        Ok(Shape::Array(Box::new(ArrayShape { prefix, items, min_items, max_items, unique })))
     }
 
     fn object(&mut self, object: &Map<String, Value>) -> Result<Shape, SchemaFault> {
@@ -217,32 +201,22 @@ impl<'a> Reader<'a> {
             return self.map_of_pattern(object, patterns);
         }
         let empty = Map::new();
-        let members = match object.get("properties") {
-            Some(members) => members.as_object().ok_or_else(|| self.not_a_schema())?,
-            None => &empty,
-        };
-        let names = match object.get("required") {
-            Some(names) => names.as_array().ok_or_else(|| self.not_a_schema())?.as_slice(),
-            None => &[],
-        };
+        let members = object.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+        let names = object.get("required").map_or(&[][..], items_of);
+        let required: HashSet<_> = names.iter().filter_map(Value::as_str).collect();
 
         let mut properties = Vec::new();
-        let mut required = HashSet::new();
-        self.path.push("properties".to_owned());
-        for name in names {
-            let name = name.as_str().ok_or_else(|| self.not_a_schema())?;
-            if required.insert(name) {
-                let node = self.node_at(name, members.get(name).unwrap_or(&Value::Bool(true)))?;
-                properties.push(Property { name: name.to_owned(), is_required: true, node });
-            }
+        for name in names.iter().filter_map(Value::as_str) {
+            let node = self.node_within(2, members.get(name).unwrap_or(&Value::Bool(true)))?;
+            properties.push(Property { name: name.to_owned(), is_required: true, node });
         }
         for (name, member) in members.iter().filter(|(name, _)| !required.contains(name.as_str())) {
-            let node = self.node_at(name, member)?;
+            let node = self.node_within(2, member)?;
             properties.push(Property { name: name.clone(), is_required: false, node });
         }
-        self.path.pop();
+
         let written = object.get("additionalProperties");
-        let additional = self.node_at("additionalProperties", written.unwrap_or(&Value::Bool(true)))?;
+        let additional = self.node_within(1, written.unwrap_or(&Value::Bool(true)))?;
         let object = ObjectShape { properties, additional, names: None, is_map: written.is_some() };
         Ok(Shape::Object(Box::new(object)))
     }
@@ -254,43 +228,27 @@ impl<'a> Reader<'a> {
         object: &Map<String, Value>,
         patterns: &Value,
     ) -> Result<Shape, SchemaFault> {
-        let patterns = patterns.as_object().ok_or_else(|| self.not_a_schema())?;
         let is_alone = !["properties", "required"].iter().any(|keyword| object.contains_key(*keyword))
-            && object.get("additionalProperties") == Some(&Value::Bool(false))
-            && patterns.len() == 1;
-        let Some((pattern, node)) = patterns.iter().next().filter(|_| is_alone) else {
+            && object.get("additionalProperties") == Some(&Value::Bool(false));
+        let mut patterns = patterns.as_object().into_iter().flatten();
+        let (Some((pattern, node)), None, true) = (patterns.next(), patterns.next(), is_alone) else {
             return Ok(Shape::Opaque);
         };
 
-        self.path.push("patternProperties".to_owned());
-        let additional = self.node_at(pattern, node)?;
-        self.path.pop();
+        let additional = self.node_within(2, node)?;
         let names = Some(pattern.clone());
         Ok(Shape::Object(Box::new(ObjectShape { properties: Vec::new(), additional, names, is_map: true })))
     }
 
-    fn list(&mut self, keyword: &str, members: &Value) -> Result<Vec<Node>, SchemaFault> {
-        let members = members.as_array().ok_or_else(|| self.not_a_schema())?;
-        self.path.push(keyword.to_owned());
-        let numbered = members.iter().enumerate();
-        let nodes = numbered.map(|(index, member)| self.node_at(&index.to_string(), member)).collect();
-        self.path.pop();
-        nodes
-    }
-
-    fn pointer(&self) -> String {
-        plain_text::line(&self.path.iter().map(|step| format!("/{step}")).collect::<String>())
-    }
-
-    fn not_a_schema(&self) -> SchemaFault {
-        SchemaFault::NotASchema { path: self.pointer() }
+    fn list(&mut self, members: &Value) -> Result<Vec<Node>, SchemaFault> {
+        items_of(members).iter().map(|member| self.node_within(2, member)).collect()
     }
 }
 
 impl Conjunction for Reader<'_> {
     fn count(&mut self, nodes: usize) -> Result<(), SchemaFault> {
         self.nodes += nodes;
-        if self.path.len() > DEPTH_MAX * 2 || self.nodes > NODES_MAX {
+        if self.depth > DEPTH_MAX || self.nodes > NODES_MAX {
             return Err(SchemaFault::TooLarge);
         }
         Ok(())
@@ -309,12 +267,22 @@ impl Conjunction for Reader<'_> {
         self.count(weight(value))?;
 
         self.inlined.push(name.to_owned());
-        self.path.extend(["$ref".to_owned(), String::new()]);
+        self.depth += 2;
         let joined = self.node(value).map_err(Conflict::Fault).and_then(|node| join(self, node.shape));
-        self.path.truncate(self.path.len() - 2);
+        self.depth -= 2;
         self.inlined.pop();
         joined
     }
+}
+
+/// Returns the shape of a reference. The empty name stands for the root.
+fn reference_shape(reference: &Value) -> Shape {
+    let name = reference.as_str().and_then(schema_keywords::definition_name);
+    Shape::Reference(name.unwrap_or_default())
+}
+
+fn items_of(array: &Value) -> &[Value] {
+    array.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Merges literals, and takes a single member out of its union.

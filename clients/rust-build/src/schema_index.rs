@@ -120,6 +120,7 @@ fn collect_same_value<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
 /// Hashes the structure of a node, without remarks.
 fn fingerprint(node: &Node, root_name: &str, hasher: &mut DefaultHasher) {
     std::mem::discriminant(&node.shape).hash(hasher);
+
     match &node.shape {
         Shape::Reference(name) if name.is_empty() => root_name.hash(hasher),
         Shape::Reference(name) => name.hash(hasher),

@@ -31,8 +31,8 @@ fn shown(text: &str) -> String {
     plain_text::cut(plain_text::line(text).chars(), SHOWN_MAX)
 }
 
-/// Names an object by the members that tell it from others: a member with one value, the tag of an
-/// enum, or else a required member.
+/// Names an object by the members that distinguish it from others: a member with one value, the
+/// tag of an enum, or else a required member.
 pub(super) fn object(schema: &Schema, object: &ObjectShape) -> String {
     let required = || object.properties.iter().take_while(|property| property.is_required);
     let tag = |node: &Node| match &schema.resolve(node).shape {

@@ -33,7 +33,7 @@ macro_rules! edit {
 }
 use edit;
 
-/// What the types of the corpus use.
+/// The names that the types of the corpus use.
 mod types {
     pub(crate) use schemars::JsonSchema;
     pub(crate) use serde::{Deserialize, Serialize};

@@ -58,11 +58,11 @@ impl GenerationFactory {
         let identity = GenerationId::built_in(self.reserve_number(), &plugin.name);
         let own = config.plugin.get(&plugin.name).cloned().unwrap_or_default();
         let methods = plugin.methods.clone();
-        let contract = Arc::new(plugin.contract.clone());
+        let contract = Some(Arc::new(plugin.contract.clone()));
 
         let (started, registration) = self.in_process.start_built_in(plugin, &identity, &own)?;
-        let parts = parts(identity, methods, registration, config);
-        Ok(Generation::new(GenerationParts { contract, ..parts }, Runtime::InProcess(started)))
+        let parts = parts(identity, methods, registration, contract, config);
+        Ok(Generation::new(parts, Runtime::InProcess(started)))
     }
 
     /// Starts an instance of a staged plugin as the generation `number`: in this process, or in
@@ -86,7 +86,7 @@ impl GenerationFactory {
         let own = config.plugin.get(&*identity.plugin).cloned().unwrap_or_default();
         let methods = staged.inspection.manifest.methods.clone();
         let state_schema = staged.inspection.manifest.state;
-        let (contract, manifest) = (staged.contract.clone(), staged.inspection.manifest.clone());
+        let contract = staged.contract.clone();
 
         let (methods, runtime, registration) = match own.isolation {
             Isolation::InProcess => {
@@ -101,22 +101,24 @@ impl GenerationFactory {
                 (methods, Runtime::Worker(started), registration)
             }
         };
-        let parts = parts(identity, methods, registration, config);
         // A worker has described itself by now.
-        let contract = contract.get_or_names(&manifest);
-        Ok(Generation::new(GenerationParts { probation, state_schema, contract, ..parts }, runtime))
+        let parts = parts(identity, methods, registration, contract.get(), config);
+        Ok(Generation::new(GenerationParts { probation, state_schema, ..parts }, runtime))
     }
 }
 
-/// Returns the parts of a generation without a probation and without a state.
+/// Returns the parts of a generation without a probation and without a state. A contract that is
+/// not known has the names of the methods.
 fn parts(
     identity: GenerationId,
     methods: Vec<DeclaredMethod>,
     registration: RegisteredGeneration,
+    contract: Option<Arc<Contract>>,
     config: &Config,
 ) -> GenerationParts {
     let breaker = config.plugin.get(&*identity.plugin).map(|own| own.breaker).unwrap_or_default();
-    let contract = Arc::new(Contract::of_names(methods.iter().map(|method| method.name.as_str())));
+    let names = || Contract::of_names(methods.iter().map(|method| method.name.as_str()));
+    let contract = contract.unwrap_or_else(|| Arc::new(names()));
     GenerationParts {
         identity,
         methods,

@@ -60,12 +60,8 @@ fn write_from_client_error(code: &mut Code, module: &Module) {
 fn write_into_client_error(code: &mut Code, module: &Module) {
     code.open("impl From<Error> for ::jackfield_client::Error {");
     code.open("fn from(error: Error) -> Self {");
-    code.open("match error {");
-    for (number, _) in &module.errors {
-        code.line(&format!("Error::{}(remote) => Self::Remote(remote),", variant(*number)));
-    }
-    code.line("Error::Other(other) => other,");
-    code.close("}");
+    let arm = |variant: &str| format!("Error::{variant}(remote) => Self::Remote(remote),");
+    write_match(code, module, "error", arm, "Error::Other(other) => other,");
     code.close("}");
     code.close("}");
 }
@@ -73,24 +69,26 @@ fn write_into_client_error(code: &mut Code, module: &Module) {
 fn write_error_traits(code: &mut Code, module: &Module) {
     code.open("impl ::std::fmt::Display for Error {");
     code.open("fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {");
-    code.open("match self {");
-    for (number, _) in &module.errors {
-        code.line(&format!("Self::{}(remote) => ::std::fmt::Display::fmt(remote, f),", variant(*number)));
-    }
-    code.line("Self::Other(other) => ::std::fmt::Display::fmt(other, f),");
-    code.close("}");
+    let arm = |variant: &str| format!("Self::{variant}(remote) => ::std::fmt::Display::fmt(remote, f),");
+    write_match(code, module, "self", arm, "Self::Other(other) => ::std::fmt::Display::fmt(other, f),");
     code.close("}");
     code.close("}");
 
     code.blank();
     code.open("impl ::std::error::Error for Error {");
     code.open("fn source(&self) -> Option<&(dyn ::std::error::Error + 'static)> {");
-    code.open("match self {");
+    let arm = |variant: &str| format!("Self::{variant}(_) => None,");
+    write_match(code, module, "self", arm, "Self::Other(other) => ::std::error::Error::source(other),");
+    code.close("}");
+    code.close("}");
+}
+
+/// Writes a `match` with an arm for each declared error and one for all others.
+fn write_match(code: &mut Code, module: &Module, on: &str, arm: impl Fn(&str) -> String, other: &str) {
+    code.open(&format!("match {on} {{"));
     for (number, _) in &module.errors {
-        code.line(&format!("Self::{}(_) => None,", variant(*number)));
+        code.line(&arm(&variant(*number)));
     }
-    code.line("Self::Other(other) => ::std::error::Error::source(other),");
-    code.close("}");
-    code.close("}");
+    code.line(other);
     code.close("}");
 }

@@ -42,6 +42,7 @@ fn anything() -> impl Strategy<Value = Value> {
         "a",
         "",
     ];
+
     leaf.prop_recursive(4, 48, 4, move |inner| {
         let keyword = prop::sample::select(keywords.clone()).prop_map(str::to_owned);
         prop_oneof![

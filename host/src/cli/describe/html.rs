@@ -99,10 +99,8 @@ fn table(title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
 }
 
 fn remarks(row: &Row) -> String {
-    let deprecated = row.is_deprecated.then(|| "<strong>deprecated</strong>".to_owned());
-    let description = row.description.as_deref().map(prose_line);
-    let default = row.default.as_ref().map(|default| format!("Default: <code>{}</code>", escaped(default)));
-    [deprecated, description, default].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    let code = |text: &str| format!("<code>{}</code>", escaped(text));
+    row.remarks(|text| format!("<strong>{text}</strong>"), prose_line, code)
 }
 
 fn prose_blocks(text: &str) -> String {

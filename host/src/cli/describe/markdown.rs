@@ -75,12 +75,8 @@ fn part(title: &str, presence: &str, part: &Part) -> String {
     text
 }
 
-/// Returns what is said about a row, in one line.
 fn remarks(row: &Row) -> String {
-    let deprecated = row.is_deprecated.then(|| "**deprecated**".to_owned());
-    let description = row.description.as_deref().map(prose_line);
-    let default = row.default.as_ref().map(|default| format!("Default: {}", code(default)));
-    [deprecated, description, default].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    row.remarks(|text| format!("**{text}**"), prose_line, code)
 }
 
 fn prose_blocks(text: &str) -> String {

@@ -25,6 +25,21 @@ pub(super) struct Row {
     pub(super) description: Option<String>,
 }
 
+impl Row {
+    /// Returns what is said about the row, in one line of a markup that these functions write.
+    pub(super) fn remarks(
+        &self,
+        strong: fn(&str) -> String,
+        prose: fn(&str) -> String,
+        code: fn(&str) -> String,
+    ) -> String {
+        let deprecated = self.is_deprecated.then(|| strong("deprecated"));
+        let description = self.description.as_deref().map(prose);
+        let default = self.default.as_deref().map(|default| format!("Default: {}", code(default)));
+        [deprecated, description, default].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Returns the value itself, and then its parts. The members of a definition are listed where it is
 /// used first.
 pub(super) fn outline(schema: &Schema) -> Vec<Row> {

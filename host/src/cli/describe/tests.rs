@@ -226,6 +226,7 @@ fn no_text_of_a_plugin_becomes_html() {
 fn outside_of_code(markdown: &str) -> String {
     let mut outside = String::new();
     let mut fence = None;
+
     for line in markdown.lines() {
         let run = "`".repeat(line.len() - line.trim_start_matches('`').len());
         match &fence {
@@ -246,6 +247,7 @@ fn outside_of_code(markdown: &str) -> String {
             Some(_) => {}
         }
     }
+
     assert_eq!(fence, None, "a fenced block does not end");
     outside
 }

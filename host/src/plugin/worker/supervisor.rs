@@ -76,6 +76,7 @@ impl Supervisor {
         let poller = Poller::new(&*signal)?;
         let dispatch = Dispatch::new(config.queue, config.threads, Arc::clone(&signal));
         let description = FirstDescription::new(&image, start_limit);
+
         Ok(Self {
             image,
             start_limit,

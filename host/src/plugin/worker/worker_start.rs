@@ -91,6 +91,7 @@ impl Supervisor {
             execute: sandbox.execute,
             required: sandbox.required,
         });
+
         Ok(WorkerSpec {
             parent: std::process::id(),
             plugin: self.options.identity.plugin.to_string(),

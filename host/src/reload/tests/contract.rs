@@ -111,7 +111,7 @@ fn never_refuses_what_is_not_a_new_file() {
     fixture.put(FILE, &two);
     fixture.owner.reload(Some(PLUGIN), true);
 
-    // The content before does not have the method that serves now.
+    // The previous content does not have the method that serves now.
     let result = fixture.owner.roll_back(PLUGIN, Decider::Operator { uid: None });
     assert_result(&result, None);
     fixture.assert_serves(PLUGIN, &one);

@@ -92,6 +92,7 @@ fn worker_messages() -> Vec<WorkerMessage<'static>> {
         method,
         params: b"{}",
     };
+
     let others = [
         WorkerMessage::Step("opening"),
         WorkerMessage::Described { is_known: true, text: "{\"type\":\"null\"}" },
@@ -104,6 +105,7 @@ fn worker_messages() -> Vec<WorkerMessage<'static>> {
         nested(true, Content::Bytes, "a.b"),
         WorkerMessage::NestedCancelled(6),
     ];
+
     let call_ends = ends().into_iter().map(|end| WorkerMessage::End { call: 8, end });
     let phase_ends = ends().into_iter().map(WorkerMessage::PhaseEnd);
     others.into_iter().chain(call_ends).chain(phase_ends).collect()

@@ -42,6 +42,7 @@ fn schema() -> impl Strategy<Value = Value> {
         )
         .prop_map(|values| json!({ "enum": values })),
     ];
+
     let node = leaf.prop_recursive(3, 12, 3, |inner| {
         let members = prop::collection::btree_map(hostile_text(), inner.clone(), 0..4);
         prop_oneof![
@@ -56,6 +57,7 @@ fn schema() -> impl Strategy<Value = Value> {
             prop::collection::vec(inner, 1..3).prop_map(|members| json!({ "anyOf": members })),
         ]
     });
+
     (node.clone(), node, hostile_text(), hostile_text()).prop_map(|(root, a, title, description)| {
         let mut root = if root.is_boolean() { json!({}) } else { root };
         root["title"] = json!(title);

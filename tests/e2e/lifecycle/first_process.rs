@@ -10,14 +10,16 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::support::CEILING;
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::peer::Peer;
+use crate::support::processes::is_alive;
 use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::user::is_root;
-use crate::support::wait::{wait_for, wait_until};
+use crate::support::wait::{poll_within, wait_for, wait_until};
 
 /// A host in a process namespace of its own.
 struct Container {
@@ -78,6 +80,10 @@ impl Drop for Container {
     fn drop(&mut self) {
         let _ = self.outer.kill();
         let _ = self.outer.wait();
+        // The kernel ends the namespace after that, and until then the host writes into its
+        // directory. Process 1 is a zombie or gone once all others are.
+        let has_ended = poll_within(CEILING, || (!is_alive(self.first)).then_some(())).is_some();
+        assert!(has_ended || std::thread::panicking(), "the namespace has not ended");
         if std::thread::panicking() {
             eprintln!("--- the host's log ---\n{}", self.log.text());
         }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::admin::{ReloadRequest, is_own_plugin};
 use crate::config::Config;
 use crate::plugin::HostInfo;
+use crate::plugin_events::EventPublisher;
 use crate::reload::{CommandSender, ReloadCommand};
 use crate::server::HealthCheck;
 use crate::shutdown::Shutdown;
@@ -45,6 +46,7 @@ pub struct Host {
     pub(crate) commands: CommandSender,
     pub(crate) health_check: Arc<HealthCheck>,
     pub(crate) info: Weak<dyn HostInfo>,
+    pub(crate) events: Weak<EventPublisher>,
     pub(crate) shutdown: Shutdown,
     pub(crate) ended: oneshot::Receiver<io::Result<()>>,
 }

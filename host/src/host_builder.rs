@@ -18,6 +18,7 @@ use crate::loader::{ProbeEntry, Prober, ProcessGuard};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin, WorkerProgram};
+use crate::plugin_events::{EventPublisher, PluginEvents};
 use crate::reload::{CommandSender, PluginOwner, Reloader, ReportProgress, StartProgress};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HttpEndpoint, Inherited, Server, SocketClaims};
@@ -67,6 +68,7 @@ pub struct Builder {
     progress: Box<ReportProgress>,
     shutdown: Shutdown,
     guards_process_state: bool,
+    events: EventPublisher,
 }
 
 impl Builder {
@@ -87,6 +89,7 @@ impl Builder {
             progress: Box::new(|_| ()),
             shutdown: Shutdown::default(),
             guards_process_state: false,
+            events: EventPublisher::default(),
         }
     }
 
@@ -157,6 +160,11 @@ impl Builder {
         self
     }
 
+    /// Subscribes to what happens to plugins, from the start of the host on.
+    pub fn events(&self) -> PluginEvents {
+        self.events.subscribe()
+    }
+
     /// Returns the shutdown of the host that is built.
     pub(crate) fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
@@ -183,6 +191,7 @@ impl Builder {
             guards_process_state,
             progress,
             shutdown,
+            events,
             ..
         } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
@@ -190,6 +199,7 @@ impl Builder {
             .map_err(StartError::of_system("map memory for the crash record"))?;
         let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
+        dispatcher.events.adopt(events);
         dispatcher.acls.set(&config.listeners, config.admin.as_ref());
         let takes_spans = config.trace.spans;
         let exporter = start_exporter(&config.trace, &dispatcher)
@@ -240,6 +250,7 @@ impl Builder {
         };
         let health_check = Arc::new(server.health_check(&sockets));
         let info = host_info(&dispatcher);
+        let events = Arc::downgrade(&dispatcher.events);
         let reloader = Reloader::start(plugins, received)
             .map_err(StartError::of_system("start the thread that loads plugins"))?;
 
@@ -247,7 +258,7 @@ impl Builder {
         let (done, ended) = oneshot::channel();
         unstarted.has_started();
         control.serve(ServeParts { server, sockets, reloader, output, exporter, shutdown: stages, done });
-        Ok(Host { shutdown, ended, commands, health_check, info })
+        Ok(Host { shutdown, ended, commands, health_check, info, events })
     }
 }
 

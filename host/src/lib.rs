@@ -30,6 +30,7 @@ mod connection;
 mod control;
 mod crash_record;
 mod decisions;
+mod embedded;
 mod failpoint;
 mod host;
 mod host_builder;
@@ -40,6 +41,7 @@ pub mod log;
 mod metrics;
 mod output;
 mod plugin;
+mod plugin_events;
 mod process_group;
 mod reload;
 mod routing;
@@ -60,10 +62,12 @@ pub use admin::ReloadRequest;
 pub use child_process::enter;
 pub use crash_record::quarantined;
 pub use decisions::{is_isolated, rejected_contents};
+pub use embedded::{PluginCommandError, ReloadOptions};
 pub use host::{Host, Reloads, Status};
 pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::ProbeEntry;
+pub use plugin_events::{PluginEvent, PluginEvents};
 pub use reload::StartProgress;
 pub use server::{
     BindError, BindFault, HealthCheck, HealthCheckError, InheritError, Inherited, LISTEN_FDS_PASSED_ON,

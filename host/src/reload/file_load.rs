@@ -18,6 +18,7 @@ use crate::config::ReplacePolicy;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::printable;
+use crate::plugin_events::PluginEvent;
 
 /// The content of a file itself, while it or another one is loaded.
 pub(super) struct OwnContent {
@@ -311,6 +312,7 @@ impl PluginOwner {
                 generation,
                 "plugin {name}: {path} removed, generation {generation} no longer serves"
             );
+            self.dispatcher.events.publish(&PluginEvent::Removed { plugin: name, generation });
             self.publish(None);
             removed.into_iter().for_each(|removed| self.retire(removed));
         }

@@ -19,6 +19,7 @@ use crate::loader::{LoadError, Prober};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
+use crate::plugin_events::PluginEvent;
 use crate::routing::{
     CallHold, Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder, UnavailablePlugin,
 };
@@ -217,6 +218,12 @@ impl PluginOwner {
             methods = generation.methods.len(),
             "plugin {name}: generation {number} ({shown_version}, {short_hash}) now serves{place}{note}"
         );
+        self.dispatcher.events.publish(&PluginEvent::Loaded {
+            plugin: name.to_owned(),
+            generation: *number,
+            version: version.clone(),
+            hash: generation.identity.hash.clone(),
+        });
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
         self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);
         self.retry_name_conflicts();

@@ -9,6 +9,7 @@ use super::plugin_slot::PluginSlot;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, plugin_name};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
+use crate::plugin_events::PluginEvent;
 
 /// How long a file and its signature must not have changed before a mismatch is reported. They are
 /// two files, and one of them arrives first.
@@ -59,6 +60,17 @@ impl PluginOwner {
         if refused.is_shortage() {
             effect.push_str(", and the host tries again");
         }
+        let (published, published_detail) = (plugin.to_owned(), refused.detail.clone());
+        self.dispatcher.events.publish(&match refused.reason {
+            LoadErrorReason::TooManyCrashes => {
+                PluginEvent::Quarantined { plugin: published, detail: published_detail }
+            }
+            _ => PluginEvent::Refused {
+                plugin: published,
+                reason: reason.to_owned(),
+                detail: published_detail,
+            },
+        });
         tracing::error!(plugin, %file, reason, "plugin {shown}: {path} refused ({reason}): {detail}; {effect}");
     }
 

@@ -10,6 +10,7 @@ use super::plugin_slot::PluginSlot;
 use crate::loader::LoadErrorReason;
 use crate::log::printable;
 use crate::plugin::{Generation, GenerationId, RetentionReason, RetirementOutcome};
+use crate::plugin_events::PluginEvent;
 use crate::routing::RoutingTable;
 
 /// How long after the deadline of a shutdown the reports of retirements are waited for. The
@@ -41,6 +42,8 @@ impl PluginOwner {
             }
             RetirementOutcome::Unloaded => {
                 counters.generations_unloaded.add(1);
+                let plugin_name = plugin.to_owned();
+                self.dispatcher.events.publish(&PluginEvent::Unloaded { plugin: plugin_name, generation });
                 tracing::info!(
                     plugin,
                     generation,
@@ -49,6 +52,11 @@ impl PluginOwner {
             }
             RetirementOutcome::Retained(reason) => {
                 counters.generations_retained.add(1);
+                self.dispatcher.events.publish(&PluginEvent::Retained {
+                    plugin: plugin.to_owned(),
+                    generation,
+                    reason: reason.to_string(),
+                });
                 self.log_retained(plugin, generation, reason);
             }
         }

@@ -11,6 +11,7 @@ use crate::loader::{KeptImage, LoadError, LoadErrorReason};
 use crate::log::Counted;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{Probation, ProbationFailure, ProbationVerdict};
+use crate::plugin_events::PluginEvent;
 
 /// Why there is nothing to roll back.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +182,13 @@ impl PluginOwner {
             Some(reason) => format!("generation {number} failed its probation ({reason})"),
             None => format!("by command, from generation {number}"),
         };
+        let to = self.slots.get(name).and_then(PluginSlot::number).unwrap_or_default();
+        self.dispatcher.events.publish(&PluginEvent::RolledBack {
+            plugin: name.to_owned(),
+            from: number,
+            to,
+            reason: why.clone(),
+        });
         self.decide(name, Decision::now(from, by, why), &declared);
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::plugin_slot::{PluginSlot, StartRetry};
 use super::transaction::{Candidate, Purpose};
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::log::ShortDuration;
+use crate::plugin_events::PluginEvent;
 
 /// The pause before the first attempt. Each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +32,11 @@ impl PluginOwner {
         let (reason, detail) = (failure.reason.code(), &failure.detail);
         let (shown, longest) = (ShortDuration(pause), ShortDuration(MAX_PAUSE));
         if last_pause.is_none() {
+            self.dispatcher.events.publish(&PluginEvent::Unavailable {
+                plugin: plugin.to_owned(),
+                reason: reason.to_owned(),
+                detail: detail.clone(),
+            });
             tracing::error!(
                 plugin,
                 reason,

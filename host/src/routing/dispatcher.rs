@@ -16,6 +16,7 @@ use crate::limits::{BufferBudget, Permits};
 use crate::log::ShortDuration;
 use crate::metrics::Metrics;
 use crate::plugin::Generation;
+use crate::plugin_events::EventPublisher;
 use crate::sync::lock;
 use crate::trace::Tracer;
 
@@ -57,6 +58,10 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<ConnectionRules>,
     pub(crate) acls: ListenerAcls,
     pub(crate) metrics: Arc<Metrics>,
+
+    /// Tells the embedding program what happens to its plugins.
+    pub(crate) events: Arc<EventPublisher>,
+
     pub(crate) crash_record: Arc<CrashRecord>,
     pub(crate) phase: PhaseCell,
     pub(super) started: Time,
@@ -109,6 +114,7 @@ impl Dispatcher {
             rules: ArcSwap::from_pointee(rules),
             acls: ListenerAcls::new(),
             metrics: Arc::default(),
+            events: Arc::default(),
             crash_record,
             phase: PhaseCell::default(),
             started: Time::now(),

@@ -6,15 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::routing::Dispatcher;
+use crate::routing::{Dispatcher, HealthWatch};
 
 /// Interval between two looks at every generation.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Supervises and never returns.
 pub(super) async fn supervise_calls(dispatcher: Arc<Dispatcher>) {
+    let mut health = HealthWatch::default();
     loop {
         tokio::time::sleep(INTERVAL).await;
         dispatcher.supervise_calls();
+        health.publish_changes(&dispatcher);
     }
 }

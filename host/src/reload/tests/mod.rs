@@ -8,6 +8,7 @@ mod contract;
 mod decided;
 mod directory;
 mod ending;
+mod events;
 mod isolating;
 mod large_directory;
 mod loading;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{ReloadRequest, is_own_plugin};
 use crate::config::Config;
+use crate::embedded::MethodCaller;
 use crate::plugin::HostInfo;
 use crate::plugin_events::EventPublisher;
 use crate::reload::{CommandSender, ReloadCommand};
@@ -47,6 +48,7 @@ pub struct Host {
     pub(crate) health_check: Arc<HealthCheck>,
     pub(crate) info: Weak<dyn HostInfo>,
     pub(crate) events: Weak<EventPublisher>,
+    pub(crate) caller: MethodCaller,
     pub(crate) shutdown: Shutdown,
     pub(crate) ended: oneshot::Receiver<io::Result<()>>,
 }

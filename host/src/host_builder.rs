@@ -13,6 +13,7 @@ use crate::admin::{AdminPlugin, ReloadRequest, is_own_plugin};
 use crate::config::{Config, TraceConfig};
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
+use crate::embedded::MethodCaller;
 use crate::host::{Host, Reloads};
 use crate::loader::{ProbeEntry, Prober, ProcessGuard};
 use crate::log::Logging;
@@ -251,6 +252,7 @@ impl Builder {
         let health_check = Arc::new(server.health_check(&sockets));
         let info = host_info(&dispatcher);
         let events = Arc::downgrade(&dispatcher.events);
+        let caller = MethodCaller::new(Arc::downgrade(&dispatcher));
         let reloader = Reloader::start(plugins, received)
             .map_err(StartError::of_system("start the thread that loads plugins"))?;
 
@@ -258,7 +260,7 @@ impl Builder {
         let (done, ended) = oneshot::channel();
         unstarted.has_started();
         control.serve(ServeParts { server, sockets, reloader, output, exporter, shutdown: stages, done });
-        Ok(Host { shutdown, ended, commands, health_check, info, events })
+        Ok(Host { shutdown, ended, commands, health_check, info, events, caller })
     }
 }
 

@@ -62,9 +62,12 @@ pub use admin::ReloadRequest;
 pub use child_process::enter;
 pub use crash_record::quarantined;
 pub use decisions::{is_isolated, rejected_contents};
-pub use embedded::{PluginCommandError, ReloadOptions};
+pub use embedded::{
+    CallError, CallOptions, HostCallError, MethodCaller, PluginCommandError, RawParams, ReloadOptions,
+};
 pub use host::{Host, Reloads, Status};
 pub use host_builder::{Builder, StartError};
+pub use jackfield_plugin_api::abi::{CallOutput, Content};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::ProbeEntry;
 pub use plugin_events::{PluginEvent, PluginEvents};

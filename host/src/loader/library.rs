@@ -21,6 +21,7 @@ use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
 use super::static_tls;
+use super::thread_keys::PluginKeys;
 use crate::host_thread::HostThread;
 use crate::log::printable;
 use crate::system_failure::remedy_of_text;
@@ -43,6 +44,9 @@ pub struct LoadedLibrary {
     stamp: FileStamp,
     stays_loaded: bool,
     contract: ContractCell,
+
+    /// `None` if the thread that asked for the keys of the plugin did not end.
+    keys: Option<PluginKeys>,
 }
 
 /// The result of closing code.
@@ -88,6 +92,22 @@ impl LoadedLibrary {
     /// (`thread::current()` is one) runs code of the plugin at its end.
     #[must_use]
     pub fn close(self) -> CloseOutcome {
+        self.close_after(|_| true)
+    }
+
+    /// Closes the code although threads that ran it live on, which do not run it any more.
+    ///
+    /// It stays if one of them may run it at its end: if it has a thread-local value with a
+    /// destructor there, or may have a key of a library other than the standard one. Apart from
+    /// these threads, the caller promises what [`LoadedLibrary::close`] requires.
+    #[must_use]
+    pub fn close_beside_threads(self) -> CloseOutcome {
+        // SAFETY: by the caller's promise, no thread runs the code any more.
+        self.close_after(|keys| unsafe { keys.disarm() })
+    }
+
+    /// Closes the code if `prepare` agrees.
+    fn close_after(self, prepare: impl FnOnce(&PluginKeys) -> bool) -> CloseOutcome {
         // `dlclose` would unmap code that a thread of the plugin still runs. It does not count
         // threads.
         if self.stays_loaded {
@@ -95,30 +115,36 @@ impl LoadedLibrary {
                 "threads of the plugin run on after stop, as the probe found".to_owned(),
             );
         }
-
-        let root = self.root;
-        // If no thread can be started to ask for the keys, the keys are lost. The host notices when
-        // few keys are left.
-        let keys = match HostThread::spawn("keys", move || root.thread_keys()) {
-            Ok(thread) => match thread.join_before(Instant::now() + KEYS_LIMIT) {
-                Ok(keys) => keys.unwrap_or_default(),
-                Err(_) => {
-                    return CloseOutcome::Retained(
-                        "the thread that asks for its keys did not end".to_owned(),
-                    );
-                }
-            },
-            Err(_) => Default::default(),
+        let Some(keys) = self.keys else {
+            return CloseOutcome::Retained("the thread that asks for its keys did not end".to_owned());
         };
+        if !prepare(&keys) {
+            return CloseOutcome::Retained(
+                "a thread of the program ran its inline methods and lives on, and a library that was loaded since may \
+                 have a thread-specific key with a destructor there"
+                    .to_owned(),
+            );
+        }
 
         let outcome = self.opened.close();
         if outcome == CloseOutcome::Unloaded {
-            // SAFETY: The code is unmapped, and by the contract of this function, all threads that
-            // ran it have ended.
+            // SAFETY: The code is unmapped. By the contract of this function, all threads that ran
+            // it have ended, or the keys were disarmed.
             unsafe { keys.give_back() };
         }
         outcome
     }
+}
+
+/// Asks the plugin for the keys of its standard library, on a thread that has run none of its code.
+///
+/// If no thread can be started, the keys stay unknown. Returns `None` if the thread does not end.
+fn with_own_keys(mut keys: PluginKeys, root: Root) -> Option<PluginKeys> {
+    if let Ok(thread) = HostThread::spawn("keys", move || root.thread_keys()) {
+        let own = thread.join_before(Instant::now() + KEYS_LIMIT).ok()?;
+        keys.set_own(own.unwrap_or_default());
+    }
+    Some(keys)
 }
 
 impl StagedPlugin {
@@ -135,12 +161,14 @@ impl StagedPlugin {
     pub fn load(self) -> Result<LoadedLibrary, LoadError> {
         let Self { inspection, stamp, memfd, stays_loaded, contract } = self;
         static_tls::count_load(&inspection)?;
+        let keys = PluginKeys::before_load();
         let opened = OpenLibrary::open(memfd)?;
 
         match opened.root(&inspection.manifest) {
             Ok(root) => {
                 let stays_loaded = stays_loaded.into_inner();
-                Ok(LoadedLibrary { root, inspection, opened, stamp, stays_loaded, contract })
+                let keys = with_own_keys(keys, root);
+                Ok(LoadedLibrary { root, inspection, opened, stamp, stays_loaded, contract, keys })
             }
             Err(refused) => {
                 // The host made no instance and started no thread, so the code can be closed. If it

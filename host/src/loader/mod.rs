@@ -46,6 +46,7 @@ mod signal_state;
 mod signature;
 mod staged;
 mod static_tls;
+mod thread_keys;
 
 pub use content_hash::ContentHash;
 pub(crate) use contract_cache::ContractCache;

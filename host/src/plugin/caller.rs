@@ -12,6 +12,9 @@ pub(crate) enum Caller {
 
     /// A plugin that makes a nested call.
     Plugin(Arc<str>),
+
+    /// The program that embeds the host.
+    Program,
 }
 
 impl Caller {
@@ -21,7 +24,7 @@ impl Caller {
             Self::Client { connection, peer } => {
                 (Some(*connection), peer.map(|peer| peer.uid), peer.map(|peer| peer.pid))
             }
-            Self::Plugin(_) => (None, None, None),
+            Self::Plugin(_) | Self::Program => (None, None, None),
         }
     }
 }

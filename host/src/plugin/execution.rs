@@ -53,6 +53,21 @@ impl Generation {
         end
     }
 
+    /// Runs a method as [`Generation::run_inline`] does, on a thread of the embedding program.
+    pub(crate) fn run_on_program_thread(
+        &self,
+        method: u32,
+        facts: &CallFacts<'_>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> CallEnd {
+        if !self.ran_on_program_threads.load(Ordering::Relaxed) {
+            // The caller holds the generation, so that its retirement sees this.
+            self.ran_on_program_threads.store(true, Ordering::Release);
+        }
+        self.run_inline(method, facts, params, out)
+    }
+
     /// Starts an `async` method and polls its future once on this thread. After `Done`, the result
     /// is appended to `out`.
     ///

@@ -8,7 +8,7 @@
 //! process and in worker processes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jackfield_contract::Contract;
 use jackfield_plugin_api::Run;
@@ -113,6 +113,9 @@ pub(crate) struct Generation {
     /// I/O threads that its methods stall at this moment, as far as that was noticed.
     pub(super) stalled_io_threads: AtomicUsize,
 
+    /// Whether threads of the embedding program have run its code. They cannot be joined.
+    pub(super) ran_on_program_threads: AtomicBool,
+
     /// Upper bound for a result, in bytes.
     pub(super) reply_limit: usize,
 
@@ -161,6 +164,7 @@ impl Generation {
             inline_demotion: InlineDemotion::new(methods),
             inline_polling: InlinePollPolicy::new(methods),
             stalled_io_threads: AtomicUsize::new(0),
+            ran_on_program_threads: AtomicBool::new(false),
             reply_limit: parts.reply_limit,
             direct_calls: AtomicUsize::new(0),
             probation: parts.probation,

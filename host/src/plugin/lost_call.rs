@@ -139,6 +139,10 @@ impl fmt::Display for Description<'_> {
                 write!(f, "called by plugin {name}")?;
                 f.write_str(if self.is_gone { ", which no longer waits)" } else { ")" })
             }
+            Caller::Program => {
+                f.write_str("called by the program")?;
+                f.write_str(if self.is_gone { ", which no longer waits)" } else { ")" })
+            }
         }
     }
 }
@@ -158,6 +162,7 @@ mod tests {
             (None, client(peer), true, "p.m (connection 3, uid 8, pid 7, client gone)"),
             (None, client(None), false, "p.m (connection 3)"),
             (Some("a"), plugin.clone(), false, "p.m (request a, called by plugin calls)"),
+            (None, Caller::Program, false, "p.m (called by the program)"),
             (Some("a"), plugin, true, "p.m (request a, called by plugin calls, which no longer waits)"),
         ] {
             assert_eq!(Description { method: "p.m", id, caller: &caller, is_gone }.to_string(), text);

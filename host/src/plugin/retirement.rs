@@ -148,7 +148,8 @@ impl Generation {
     ///
     /// A thread did not end, or the instance did not stop. The code stays in the process.
     pub(crate) fn stop_now(self, deadline: &EndDeadline) -> Result<StoppedGeneration, RetentionReason> {
-        let Self { identity, methods, runtime, inline_polling, registration, .. } = self;
+        let Self { identity, methods, runtime, inline_polling, registration, ran_on_program_threads, .. } =
+            self;
 
         let library = match runtime {
             Runtime::InProcess(own) => match own.end(&identity, registration.crash_record(), deadline) {
@@ -167,7 +168,8 @@ impl Generation {
         // Asked only now, because the threads that were just joined record the polls.
         let has_inline_methods = methods.iter().any(|method| method.run == Run::Inline);
         let ran_on_io_threads = has_inline_methods || inline_polling.has_ever_allowed();
-        Ok(StoppedGeneration { identity, ran_on_io_threads, library, registration })
+        let ran_on_program_threads = ran_on_program_threads.into_inner();
+        Ok(StoppedGeneration { identity, ran_on_io_threads, ran_on_program_threads, library, registration })
     }
 }
 
@@ -218,6 +220,9 @@ pub(crate) struct StoppedGeneration {
     /// Whether I/O threads may have run its code.
     ran_on_io_threads: bool,
 
+    /// Whether threads of the embedding program have run it. They may live on.
+    ran_on_program_threads: bool,
+
     /// `None` for a plugin that was built-in, or ran in workers.
     library: Option<LoadedLibrary>,
     registration: RegisteredGeneration,
@@ -235,7 +240,7 @@ impl StoppedGeneration {
         deadline: &EndDeadline,
         io_threads: &dyn IoThreadReplacer,
     ) -> RetirementOutcome {
-        let Self { identity, ran_on_io_threads, library, registration } = self;
+        let Self { identity, ran_on_io_threads, ran_on_program_threads, library, registration } = self;
         let Some(library) = library else { return RetirementOutcome::Unloaded };
 
         if ran_on_io_threads {
@@ -246,7 +251,8 @@ impl StoppedGeneration {
             }
         }
         let closing = LifecyclePhase::Close.in_generation(identity.number);
-        match run_recorded(closing, None, || library.close()) {
+        let close = || if ran_on_program_threads { library.close_beside_threads() } else { library.close() };
+        match run_recorded(closing, None, close) {
             CloseOutcome::Unloaded => RetirementOutcome::Unloaded,
             CloseOutcome::Retained(reason) => RetirementOutcome::Retained(RetentionReason::NotClosed(reason)),
         }

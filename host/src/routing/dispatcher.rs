@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use jackfield_plugin_api::abi::{CallerFacts, Origin};
 
 use super::acl::ListenerAcls;
+use super::deadline_watch::DeadlineWatch;
 use super::host_phase::PhaseCell;
 use super::inline_runner::InlineRunner;
 use super::table::RoutingTable;
@@ -53,6 +55,10 @@ pub(crate) struct Dispatcher {
 
     /// Set if `trace.otlp` is.
     pub(crate) tracer: OnceLock<Arc<Tracer>>,
+
+    /// The caller of the calls that the embedding program makes, and their deadlines.
+    pub(super) program: Arc<CallerFacts>,
+    pub(crate) deadlines: Arc<DeadlineWatch>,
 
     pub(super) weak_self: Weak<Self>,
     pub(crate) rules: ArcSwap<ConnectionRules>,
@@ -104,6 +110,8 @@ impl Dispatcher {
             replaced: Mutex::default(),
             inline_runner: OnceLock::new(),
             tracer: OnceLock::new(),
+            program: CallerFacts::new(Origin::Program),
+            deadlines: Arc::default(),
             weak_self: weak_self.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),

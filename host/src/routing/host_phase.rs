@@ -30,6 +30,11 @@ impl PhaseCell {
         self.0.load(Ordering::Acquire) == HostPhase::Serving as u8
     }
 
+    /// Returns whether the host accepts no new requests any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == HostPhase::Draining as u8
+    }
+
     /// Returns why clients should use another host in this phase; `None` while it serves.
     pub(super) fn unready_reason(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Acquire) {

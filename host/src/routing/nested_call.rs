@@ -35,6 +35,19 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
+    /// Returns a call of the program, whose span is recorded with its other accounts.
+    pub(super) fn new(slot: Arc<ReplySlot>, call: Arc<PluginCall>, timeout: Duration) -> Self {
+        Self { slot, call, timeout, span: None }
+    }
+
+    pub(super) fn call(&self) -> &PluginCall {
+        &self.call
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Takes the reply if it has arrived.
     pub(super) fn take(&self) -> Option<CallReply> {
         self.slot.take().map(|reply| self.ended(reply))
@@ -47,8 +60,23 @@ impl PendingCall {
 
     /// Waits on this thread for the reply.
     pub(super) fn wait(&self) -> CallReply {
-        let reply = self.slot.wait(self.timeout);
-        reply.map_or_else(|| self.expire(), |reply| self.ended(reply))
+        self.wait_for_slot().map_or_else(|| self.expire(), |reply| self.ended(reply))
+    }
+
+    /// Waits on this thread until the slot is filled, the call is cancelled, or the deadline has
+    /// passed, which returns `None`.
+    pub(super) fn wait_for_slot(&self) -> Option<CallReply> {
+        self.slot.wait(self.timeout)
+    }
+
+    /// Ends a call of the program at its deadline, as that of a request.
+    pub(super) fn expire_at_depth_0(&self) {
+        if self.call.facts.is_deadline_of_client() {
+            self.call.cancel_early();
+        } else {
+            self.call.generation.record_timeout(self.call.decided_trial());
+            self.call.cancel();
+        }
     }
 
     /// Returns what the caller gets. If it is cancelled at its deadline, that is also the deadline
@@ -183,7 +211,7 @@ fn refused(parent: &CallFacts<'_>) -> CallReply {
 }
 
 /// Admits a call to its generation and its route.
-fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
+pub(super) fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
     let trial = target.generation.admit(now).map_err(|retry_after| {
         RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;

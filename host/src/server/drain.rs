@@ -61,6 +61,7 @@ pub(super) async fn drain(
     if why_interrupted.is_some() {
         // Every request has one reply: those without a result are answered that their time is over.
         send_to_all(&threads, || IoThreadCommand::Hurry);
+        dispatcher.deadlines.cut();
         let _ = tokio::time::timeout(LAST_REPLIES, finish(&threads, dispatcher, Duration::ZERO)).await;
     }
     send_to_all(&threads, || IoThreadCommand::Cut);
@@ -97,8 +98,9 @@ pub(super) async fn drain(
 /// the threads.
 async fn finish(threads: &[IoThread], dispatcher: &Dispatcher, last_calls: Duration) {
     let held = || dispatcher.connections.held() + dispatcher.admin_connections.held();
-    // A connection holds its permit wherever it is, also on its way to another thread.
-    wait_until(|| held() == 0).await;
+    // A connection holds its permit wherever it is, also on its way to another thread. Calls of the
+    // program have no connection.
+    wait_until(|| held() == 0 && dispatcher.in_flight.held() == 0).await;
 
     let calls = dispatcher.unfinished_calls();
     if calls > 0 && !last_calls.is_zero() {

@@ -187,6 +187,8 @@ impl Server {
         let stall_monitor = tokio::spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
         // Until the runtime ends: a drain does not wait for calls that run past their deadlines.
         tokio::spawn(supervise_calls(Arc::clone(&self.dispatcher)));
+        let deadlines = Arc::clone(&self.dispatcher.deadlines);
+        tokio::spawn(async move { deadlines.run().await });
         self.dispatcher.phase.enter(HostPhase::Serving);
         if let Some(monitor) = self.state_monitor {
             // Until the runtime ends: a second signal must reach a host that drains, too.

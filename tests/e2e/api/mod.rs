@@ -2,6 +2,7 @@
 
 mod call_context;
 mod embedded_host;
+mod embedding_program;
 mod example_plugins;
 mod frozen_plugin;
 mod grown_abi;

@@ -60,14 +60,15 @@ fn isolated_program() -> &'static Path {
     })
 }
 
-/// Runs the program with a plugin directory in which `hello` serves, and replaces it by `hello`
-/// with a byte appended, which is other content with the same methods.
+/// Runs the program with a plugin directory in which `library` serves as `hello`. The program
+/// replaces it by the same file with a byte appended, which is other content. Returns what the
+/// program prints.
 #[track_caller]
-fn assert_greets_and_unloads(program: &Path) {
+fn run_with(program: &Path, library: &str) -> Vec<String> {
     let scratch = Scratch::new();
     let directory = scratch.directory("plugins");
-    install(artifacts().library("hello"), &directory.join("libhello.so"));
-    let mut newer = fs::read(artifacts().library("hello")).unwrap();
+    install(artifacts().library(library), &directory.join("libhello.so"));
+    let mut newer = fs::read(artifacts().library(library)).unwrap();
     newer.push(0);
     scratch.write("newer.so", newer);
 
@@ -76,10 +77,15 @@ fn assert_greets_and_unloads(program: &Path) {
     let finished = finish(&mut run);
 
     assert_eq!(finished.code, 0, "{finished:?}");
-    let lines: Vec<_> = finished.stdout.lines().collect();
-    assert_eq!(lines[..2], ["hello, Ada", "hello, Ada"], "{finished:?}");
-    assert!(lines[2].contains("serves") && lines[3].contains("serves"), "{finished:?}");
-    assert!(lines[4].ends_with("unloaded"), "{finished:?}");
+    finished.stdout.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn assert_greets_and_unloads(program: &Path) {
+    let lines = run_with(program, "hello");
+    assert_eq!(lines[..2], ["hello, Ada", "hello, Ada"], "{lines:?}");
+    assert!(lines[2].contains("serves") && lines[3].contains("serves"), "{lines:?}");
+    assert!(lines[4].ends_with("unloaded"), "{lines:?}");
 }
 
 #[test]
@@ -90,4 +96,18 @@ fn replaces_a_plugin_whose_inline_method_ran_on_its_main_thread() {
 #[test]
 fn replaces_a_plugin_that_runs_in_a_worker() {
     assert_greets_and_unloads(isolated_program());
+}
+
+/// The main thread ends with code of the previous generation in its thread-local values.
+#[test]
+fn keeps_code_that_its_main_thread_would_run_at_its_end() {
+    let calling = |method: &str, source: String| {
+        source.replace("hello.greet", method).replace("Result<String", "Result<serde_json::Value")
+    };
+    let keeps = build("keeps", |source| calling("threads.inline", source));
+
+    let lines = run_with(&keeps, "uses_threads");
+
+    assert_eq!(lines[..2], ["1", "1"], "the second generation has values of its own: {lines:?}");
+    assert!(lines[4].contains("not unloaded"), "{lines:?}");
 }

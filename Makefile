@@ -108,6 +108,7 @@ fuzz:
 
 # Missing servers are installed or skipped; see bench/README.md.
 bench: build
+	$(CARGO) build --release --package jackfield-instructions --bin embedded-calls
 	@scripts/bench $(TARGET) $(if $(ROWS),--only '$(ROWS)')
 
 bench-flat: build

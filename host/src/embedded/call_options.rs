@@ -41,8 +41,8 @@ impl CallOptions {
         self
     }
 
-    /// Adds a value that the method finds in its metadata: at most 16 of them, with at most 2 KiB of
-    /// names and values together, as docs/protocol.md says.
+    /// Adds a value that the method finds in its metadata: at most 16 of them, with at most 2 KiB
+    /// of names and values together, as docs/protocol.md says.
     #[must_use]
     pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(name.into(), value.into());

@@ -9,7 +9,6 @@ use serde::de::{DeserializeOwned, Error as _};
 use super::call_error::CallError;
 use super::call_options::CallOptions;
 use crate::clock::Time;
-use crate::host::Host;
 use crate::routing::{
     Dispatcher, ProgramContext, ProgramRequest, call_for_program, call_for_program_blocking,
 };
@@ -108,40 +107,6 @@ impl MethodCaller {
         let context = options.context()?;
         let request = request(method, params, &options, context.as_ref(), true);
         Ok(call_for_program_blocking(&self.0, &request)?)
-    }
-}
-
-impl Host {
-    /// Returns what calls methods of this host. It does not keep the host running.
-    #[must_use]
-    pub fn caller(&self) -> MethodCaller {
-        self.caller.clone()
-    }
-
-    /// Calls a method as [`MethodCaller::call`] does.
-    ///
-    /// # Errors
-    ///
-    /// See [`CallError`].
-    pub async fn call<P, R>(&self, method: &str, params: &P, options: CallOptions) -> Result<R, CallError>
-    where
-        P: Serialize + ?Sized,
-        R: DeserializeOwned,
-    {
-        self.caller.call(method, params, options).await
-    }
-
-    /// Calls a method and waits on this thread, as [`MethodCaller::call_blocking`] does.
-    ///
-    /// # Errors
-    ///
-    /// See [`CallError`].
-    pub fn call_blocking<P, R>(&self, method: &str, params: &P, options: CallOptions) -> Result<R, CallError>
-    where
-        P: Serialize + ?Sized,
-        R: DeserializeOwned,
-    {
-        self.caller.call_blocking(method, params, options)
     }
 }
 

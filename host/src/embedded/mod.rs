@@ -2,6 +2,7 @@
 
 mod call_error;
 mod call_options;
+mod host_calls;
 mod method_caller;
 mod plugin_commands;
 

@@ -1,5 +1,8 @@
 //! Tests of a host without sockets, whose program calls its own methods.
 
+mod limits;
+mod many_calls;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -14,9 +17,8 @@ use jackfield_protocol::Code;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Config, Pattern, PluginsConfig, Route};
+use crate::config::{Config, PluginsConfig};
 use crate::sync::lock;
-use crate::wake_count::WakeCount;
 use crate::{Content, Context, Error, Host, Methods};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -228,194 +230,4 @@ fn tells_methods_that_the_program_calls_with_its_id_and_metadata() {
     assert_eq!((&described["id"], &described["name"]), (&json!("order-7"), &json!("Ada")));
     assert_eq!(described["caller"], "Program");
     fixture.stop();
-}
-
-#[test]
-fn ends_a_call_at_the_earlier_of_both_time_outs() {
-    let mut limited = config();
-    let mut route = Route::to(Pattern::Exact("own.wait".into()), "own");
-    route.timeout = Some(Duration::from_millis(30));
-    limited.routes = vec![route];
-    let fixture = start(limited);
-
-    let short = CallOptions::timeout(Duration::from_millis(10));
-    let long = CallOptions::timeout(LIMIT);
-    for options in [short.clone(), long] {
-        let late = block_on(fixture.host.call("own.wait", &(), options.clone()));
-        assert_eq!(host_code(late), Code::DeadlineExceeded);
-        let late = fixture.host.call_blocking("own.wait", &(), options);
-        assert_eq!(host_code(late), Code::DeadlineExceeded);
-    }
-    let program = Arc::clone(&fixture.program);
-    wait_until("every method has noticed", || {
-        let [running, cancelled] =
-            [&program.running, &program.cancelled].map(|count| count.load(Ordering::SeqCst));
-        running == cancelled
-    });
-    assert_eq!(fixture.count("in_flight"), 0);
-    fixture.stop();
-}
-
-#[test]
-fn cancels_a_call_whose_future_is_dropped() {
-    let fixture = start(config());
-    let count = Arc::<WakeCount>::default();
-    let waker = Waker::from(Arc::clone(&count));
-    {
-        let mut call = pin!(fixture.host.call::<_, Value>("own.wait", &(), CallOptions::default()));
-        assert!(call.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending());
-        let program = &fixture.program;
-        wait_until("the method runs", || program.running.load(Ordering::SeqCst) == 1);
-        assert_eq!(fixture.count("in_flight"), 1);
-    }
-
-    let program = &fixture.program;
-    wait_until("the method has noticed", || program.cancelled.load(Ordering::SeqCst) == 1);
-    assert_eq!((fixture.count("in_flight"), count.get()), (0, 0));
-    fixture.stop();
-}
-
-#[test]
-fn counts_calls_as_requests_of_clients() {
-    let fixture = start(config());
-    for _ in 0..3 {
-        assert_eq!(fixture.blocking::<i64>("own.add", (2, 3)).unwrap(), 5);
-    }
-    assert!(fixture.blocking::<Value>("own.fail", 9).is_err());
-    assert!(fixture.blocking::<Value>("own.unknown", ()).is_err());
-
-    let info: Value = fixture.blocking("system.info", ()).unwrap();
-    // The last request is this one, which has no result yet.
-    let counts = ["requests", "results", "errors"].map(|name| info["counts"][name].as_u64().unwrap());
-    assert_eq!(counts, [6, 3, 2], "{info}");
-    fixture.stop();
-}
-
-#[test]
-fn limits_the_requests_in_flight_and_the_calls_of_a_route() {
-    let mut limited = config();
-    let mut route = Route::to(Pattern::Exact("own.block".into()), "own");
-    route.max_in_flight = Some(1);
-    limited.routes = vec![route];
-    let fixture = start(limited);
-    let barrier = Arc::new(Barrier::new(2));
-    *lock(&fixture.program.release) = Some(Arc::clone(&barrier));
-
-    thread::scope(|scope| {
-        let first = scope.spawn(|| fixture.blocking::<u32>("own.block", ()));
-        wait_until("the method runs", || fixture.program.running.load(Ordering::SeqCst) == 1);
-        assert_eq!(host_code(fixture.blocking("own.block", ())), Code::Overloaded);
-        barrier.wait();
-        assert_eq!(first.join().unwrap().unwrap(), 7);
-    });
-    fixture.stop();
-}
-
-#[test]
-fn opens_the_circuit_breaker_after_panics() {
-    let mut breaking = config();
-    breaking.plugin.entry("own".into()).or_default().breaker.failures = 3;
-    let fixture = start(breaking);
-
-    for _ in 0..3 {
-        assert_eq!(host_code(fixture.blocking("own.panic", ())), Code::PluginPanicked);
-    }
-
-    assert_eq!(host_code(fixture.blocking("own.add", (1, 2))), Code::PluginUnavailable);
-    fixture.stop();
-}
-
-#[test]
-fn ends_a_cycle_of_inline_methods_before_the_stack_is_full() {
-    let fixture = start(config());
-    let error = fixture.blocking::<Value>("own.recurse", 0).unwrap_err();
-    assert!(error.to_string().contains("16 deep"), "{error}");
-    assert_eq!(fixture.blocking::<i64>("own.add", (2, 3)).unwrap(), 5);
-    fixture.stop();
-}
-
-#[test]
-fn lets_methods_call_others_through_the_program() {
-    let fixture = start(config());
-    assert_eq!(fixture.blocking::<u32>("own.call", ()).unwrap(), 7);
-    fixture.stop();
-}
-
-#[test]
-fn serves_many_calls_at_once_from_many_threads() {
-    const CALLS: usize = 2_500;
-    let mut wide = config();
-    wide.plugin.entry("own".into()).or_default().queue = 100_000;
-    wide.limits.in_flight = 100_000;
-    let fixture = start(wide);
-
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let caller = fixture.host.caller();
-                let mut calls: Vec<_> = (0..CALLS)
-                    .map(|_| Box::pin(caller.call::<_, u32>("own.block", &(), CallOptions::default())))
-                    .collect();
-                let mut cx = TaskContext::from_waker(Waker::noop());
-                // All are in flight before the first is awaited.
-                let mut ready = 0;
-                calls.retain_mut(|call| match call.as_mut().poll(&mut cx) {
-                    Poll::Ready(result) => {
-                        assert_eq!(result.unwrap(), 7);
-                        ready += 1;
-                        false
-                    }
-                    Poll::Pending => true,
-                });
-                ready += calls.into_iter().map(|call| assert_eq!(block_on(call).unwrap(), 7)).count();
-                assert_eq!(ready, CALLS);
-            });
-        }
-    });
-
-    assert_eq!(fixture.program.running.load(Ordering::SeqCst), 4 * CALLS);
-    assert_eq!(fixture.count("in_flight"), 0);
-    fixture.stop();
-}
-
-#[test]
-fn answers_open_calls_before_the_host_ends_and_refuses_later_ones() {
-    let fixture = start(config());
-    let barrier = Arc::new(Barrier::new(2));
-    *lock(&fixture.program.release) = Some(Arc::clone(&barrier));
-    let Fixture { host, program } = fixture;
-    let caller = host.caller();
-
-    let open = thread::spawn({
-        let caller = caller.clone();
-        move || caller.call_blocking::<_, u32>("own.block", &(), CallOptions::default())
-    });
-    wait_until("the method runs", || program.running.load(Ordering::SeqCst) == 1);
-    host.begin_stop();
-    let late = || caller.call_blocking::<_, Value>("own.add", &(1, 2), CallOptions::default());
-    wait_until("the host drains", || late().is_err());
-    assert_eq!(host_code(late()), Code::GoingAway);
-    barrier.wait();
-
-    assert_eq!(open.join().unwrap().unwrap(), 7);
-    block_on(host.stop()).unwrap();
-    assert_eq!(host_code(late()), Code::GoingAway);
-}
-
-#[test]
-fn cuts_open_calls_short_when_the_host_ends_at_once() {
-    let fixture = start(config());
-    let Fixture { host, program } = fixture;
-    let caller = host.caller();
-    let open = thread::spawn({
-        let caller = caller.clone();
-        move || caller.call_blocking::<_, Value>("own.wait", &(), CallOptions::default())
-    });
-    wait_until("the method runs", || program.running.load(Ordering::SeqCst) == 1);
-
-    host.begin_stop();
-    host.cut();
-
-    assert_eq!(host_code(open.join().unwrap()), Code::DeadlineExceeded);
-    block_on(host.stop()).unwrap();
 }

@@ -17,7 +17,7 @@ use crate::trace::{CallSpan, SpanPlace};
 const KIND: RequestKind = RequestKind::Async;
 
 /// A call of the program that was accepted, as its accounts need it.
-pub(super) struct AcceptedCall<'a> {
+pub(super) struct CountedCall<'a> {
     pub(super) generation: &'a Generation,
     pub(super) method: u32,
     pub(super) counted: MethodId,
@@ -87,7 +87,7 @@ impl Dispatcher {
 
     /// Counts the end of a call that was accepted, and records it if it failed, was slow, or is
     /// part of a trace.
-    pub(super) fn finish_program_call(self: &Arc<Self>, call: &AcceptedCall<'_>, now: Time, end: ProgramEnd) {
+    pub(super) fn finish_program_call(self: &Arc<Self>, call: &CountedCall<'_>, now: Time, end: ProgramEnd) {
         let (total, outcome) = (now.since(call.accepted), end.outcome());
         self.count_on_this_thread(|cells| {
             cells.count_run(call.counted, total);
@@ -108,7 +108,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn add_to_slow_log(&self, call: &AcceptedCall<'_>, now: Time, outcome: Outcome) {
+    fn add_to_slow_log(&self, call: &CountedCall<'_>, now: Time, outcome: Outcome) {
         let begun = call.begun.unwrap_or(now);
         let identity = &call.generation.identity;
         self.metrics.slow_log.record(SlowLogEntry {
@@ -126,7 +126,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn record_program_span(&self, call: &AcceptedCall<'_>, now: Time, end: ProgramEnd) {
+    fn record_program_span(&self, call: &CountedCall<'_>, now: Time, end: ProgramEnd) {
         let (Some(tracer), Some(place)) = (self.tracer.get(), SpanPlace::of_call(call.facts)) else { return };
 
         let method = call.generation.method_name(call.method);

@@ -18,7 +18,7 @@ use super::exhausted_resource::ExhaustedResource;
 use super::gate::StateTransferGate;
 use super::inline_runner::is_io_thread;
 use super::nested_call::{PendingCall, admit};
-use super::program_accounting::{AcceptedCall, ProgramContext};
+use super::program_accounting::{CountedCall, ProgramContext};
 use super::program_reply::{
     PendingProgramCall, ProgramError, ProgramReply, ProgramSink, SharedReply, end_of,
 };
@@ -177,7 +177,7 @@ impl Dispatcher {
             into_reply(end, out, &generation.identity.plugin)
                 .map_err(|error| ProgramError { error, is_of_method })
         };
-        let call = AcceptedCall {
+        let call = CountedCall {
             generation,
             method: target.method,
             counted: target.counted,

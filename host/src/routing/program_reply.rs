@@ -11,7 +11,7 @@ use jackfield_protocol::ReplyHead;
 use super::deadline_watch::WatchedDeadline;
 use super::dispatcher::Dispatcher;
 use super::nested_call::PendingCall;
-use super::program_accounting::{AcceptedCall, ProgramEnd};
+use super::program_accounting::{CountedCall, ProgramEnd};
 use super::reply_slot::into_reply;
 use super::request_error::RequestError;
 use crate::clock::Time;
@@ -20,7 +20,7 @@ use crate::metrics::MethodId;
 use crate::plugin::{ReplySink, ReplySlot};
 use crate::sync::lock;
 
-/// What the program receives.
+/// The result that the program receives, or the error.
 pub(crate) type ProgramReply = Result<CallOutput, ProgramError>;
 
 /// The error of a call, and whether the method returned it.
@@ -44,7 +44,7 @@ pub(super) fn end_of(reply: &ProgramReply) -> ProgramEnd {
     }
 }
 
-/// What the call and the one that waits for it share.
+/// The part of a reply that the call and the one that waits for it share.
 pub(super) struct SharedReply {
     slot: Arc<ReplySlot>,
 
@@ -159,7 +159,7 @@ impl PendingProgramCall {
         let Some(dispatcher) = self.dispatcher.upgrade() else { return };
         let call = self.pending.call();
 
-        let accepted = AcceptedCall {
+        let accepted = CountedCall {
             generation: &call.generation,
             method: call.method,
             counted: self.counted,

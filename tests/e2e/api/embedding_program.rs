@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::support::build::{artifacts, root, target};
@@ -19,7 +18,7 @@ fn block(language: &str) -> String {
 
 /// Builds the program with `change` applied to its source, and returns its path.
 fn build(name: &str, change: impl Fn(String) -> String) -> PathBuf {
-    // The program and the plugins are built first: two concurrent builds would wait for one another.
+    // The program and the plugins are built first: concurrent builds would wait for one another.
     artifacts();
     let scratch = Scratch::new();
     let host = root().join("host");
@@ -34,7 +33,7 @@ fn build(name: &str, change: impl Fn(String) -> String) -> PathBuf {
     fs::copy(root().join("Cargo.lock"), scratch.join("Cargo.lock")).unwrap();
 
     let directory = target().join("embedding");
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = command(env!("CARGO"));
     cargo.args(["build", "--quiet", "--manifest-path"]).arg(scratch.join("Cargo.toml"));
     let built = finish(cargo.arg("--target-dir").arg(&directory));
     assert_eq!(built.code, 0, "{built:?}");

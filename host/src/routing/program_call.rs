@@ -138,19 +138,10 @@ impl Dispatcher {
     ) -> ProgramReply {
         let generation = &*target.generation;
         let id = RequestId::new(request.id.map(Cow::Borrowed), new_id);
-        let context =
-            request.context.map_or_else(|| self.root_context(), |context| self.program_context(context));
         let facts = CallFacts {
-            deadline: deadlines.effective.0,
-            host_deadline: deadlines.of_host.0,
-            id,
-            depth: 0,
             run: Run::Inline,
             trial: permits.trial_number(),
-            cancelled: Cancellation::default(),
-            content: request.content,
-            caller: CallerRef::Borrowed(&self.program),
-            context,
+            ..self.program_facts(request, deadlines, id, CallerRef::Borrowed(&self.program))
         };
         self.count_program_call(target.counted);
 
@@ -201,28 +192,27 @@ impl Dispatcher {
     ) -> Result<PendingProgramCall, RequestError> {
         let permit = self.in_flight.take().ok_or(RequestError::Overloaded(ExhaustedResource::InFlight))?;
         let id = RequestId::new(request.id.map(|id| Cow::Owned(id.to_owned())), new_id);
-        let context =
-            request.context.map_or_else(|| self.root_context(), |context| self.program_context(context));
-        let facts = Arc::new(CallFacts {
-            deadline: deadlines.effective.0,
-            host_deadline: deadlines.of_host.0,
-            id,
-            depth: 0,
+        let caller = CallerRef::Shared(Arc::clone(&self.program));
+        let facts = CallFacts {
             run,
             trial: permits.trial_number(),
-            cancelled: Cancellation::default(),
-            content: request.content,
-            caller: CallerRef::Shared(Arc::clone(&self.program)),
-            context,
-        });
+            ..self.program_facts(request, deadlines, id, caller)
+        };
 
         let slot = Arc::new(ReplySlot::default());
         let shared = Arc::new(SharedReply::new(Arc::clone(&slot), permit));
         let generation = Arc::clone(&target.generation);
         let sink =
             ProgramSink { reply: Arc::clone(&shared), plugin: Arc::clone(&generation.identity.plugin) };
-        let call: Arc<PluginCall> =
-            PluginCall::new(facts, generation, target.method, request.params, sink, permits, Caller::Program);
+        let call: Arc<PluginCall> = PluginCall::new(
+            Arc::new(facts),
+            generation,
+            target.method,
+            request.params,
+            sink,
+            permits,
+            Caller::Program,
+        );
 
         // Before the call can end.
         let watched = self.deadlines.add(deadlines.effective, &slot);
@@ -233,6 +223,31 @@ impl Dispatcher {
 
         let pending = PendingCall::new(slot, call, deadlines.effective.since(now));
         Ok(PendingProgramCall::new(pending, shared, watched, self.weak_self.clone(), target.counted, now))
+    }
+
+    /// Returns what the method may ask about its call.
+    fn program_facts<'f>(
+        &self,
+        request: &ProgramRequest<'_>,
+        deadlines: ProgramDeadlines,
+        id: RequestId<'f>,
+        caller: CallerRef<'f>,
+    ) -> CallFacts<'f> {
+        CallFacts {
+            host_deadline: deadlines.of_host.0,
+            content: request.content,
+            caller,
+            context: match request.context {
+                Some(context) => self.program_context(context),
+                None => self.root_context(),
+            },
+            deadline: deadlines.effective.0,
+            id,
+            depth: 0,
+            run: Run::Inline,
+            trial: None,
+            cancelled: Cancellation::default(),
+        }
     }
 
     /// Returns the context of a call for which the program gave none.

@@ -75,6 +75,7 @@ mod handler;
 mod host;
 mod log_bridge;
 pub mod manifest;
+mod manifest_words;
 mod metadata;
 mod methods;
 mod panic_hook;
@@ -96,6 +97,9 @@ pub use manifest::{Manifest, Run};
 pub use metadata::Metadata;
 pub use methods::Methods;
 pub use plugin::{Exported, Plugin, STATE_MAX};
+
+/// The header of plugins in C, `include/jackfield_plugin.h`.
+pub const C_HEADER: &str = include_str!("../include/jackfield_plugin.h");
 
 /// The crate that params, results and the harness use, for authors who need no other version of it.
 pub use serde_json;

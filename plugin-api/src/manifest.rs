@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api_version::{ApiVersion, FIRST_OF_SERIES};
+pub use crate::manifest_words::{PanicStrategy, PluginAbi, Run};
 
 /// The owner name in the ELF note, with its final NUL, padded to a multiple of four bytes as ELF
 /// requires.
@@ -14,40 +15,6 @@ pub const NOTE_OWNER_LEN: u32 = 10;
 pub const NOTE_TYPE: u32 = 1;
 /// The layout version of the manifest JSON that this crate writes and reads.
 pub const MANIFEST_LAYOUT: u32 = 1;
-
-/// The way a method runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Run {
-    /// On the I/O thread of the connection.
-    Inline,
-    /// On a thread of its generation.
-    Blocking,
-    /// As a future, polled on the async thread of its generation.
-    Async,
-}
-
-impl Run {
-    /// Returns the name of the execution mode, as in the manifest.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Inline => "inline",
-            Self::Blocking => "blocking",
-            Self::Async => "async",
-        }
-    }
-}
-
-/// The panic strategy that a plugin was built with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PanicStrategy {
-    /// Panics unwind and are caught inside the plugin.
-    Unwind,
-    /// A panic would abort the host, so such a plugin is refused.
-    Abort,
-}
 
 /// One method that a plugin declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +30,10 @@ pub struct DeclaredMethod {
 pub struct Manifest {
     /// The layout version, [`MANIFEST_LAYOUT`].
     pub manifest: u32,
+    /// The table through which it is called; `None` for that of abi_stable, which the export macro
+    /// makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abi: Option<PluginAbi>,
     /// The version of the plugin API that the plugin was built against.
     pub api: String,
     /// The oldest plugin API that a host must have for it, if it names one.
@@ -77,8 +48,15 @@ pub struct Manifest {
     /// The layout version of the state that it exports, if it exports one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u32>,
-    /// Its methods. A call identifies a method by its index here.
+    /// Its methods. A call identifies a method by its index here. `null` is left out: the macros
+    /// for C end the list with it, because the preprocessor cannot omit a last comma.
+    #[serde(deserialize_with = "without_nulls")]
     pub methods: Vec<DeclaredMethod>,
+}
+
+fn without_nulls<'de, D: serde::Deserializer<'de>>(methods: D) -> Result<Vec<DeclaredMethod>, D::Error> {
+    let methods = Vec::<Option<DeclaredMethod>>::deserialize(methods)?;
+    Ok(methods.into_iter().flatten().collect())
 }
 
 impl Manifest {

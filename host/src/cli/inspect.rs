@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jackfield::config::TrustedKey;
 use jackfield::loader::{self, Inspection, LoadError, VerifiedSignature};
+use jackfield_plugin_api::manifest::PluginAbi;
 
 use super::config_file::{ConfigError, load_config};
 use super::exit_code::{CONFIGURATION, FAILURE, fail};
@@ -77,6 +78,9 @@ fn facts(inspection: &Inspection, keys: &[TrustedKey]) -> String {
         format!("signed    {}", signer(inspection, keys)),
         format!("needs     {}", needed.join(", ")),
     ];
+    if manifest.abi == Some(PluginAbi::C) {
+        lines.push("abi       C".to_owned());
+    }
     if let Some(bytes) = inspection.static_tls {
         lines.push(format!(
             "tls       static, {bytes} bytes: a host can load it only a few times until it is restarted"

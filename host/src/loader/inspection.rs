@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jackfield_plugin_api::Manifest;
-use jackfield_plugin_api::abi::root_symbol;
+use jackfield_plugin_api::abi::{C_SYMBOL, root_symbol};
+use jackfield_plugin_api::manifest::PluginAbi;
 use object::read::ReadCache;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use serde::Serialize;
@@ -129,8 +130,12 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
     let cache = ReadCache::new(file);
     let summary = elf::read(&cache, size)?;
     let manifest = manifest::read(&summary.manifests)?;
-    if !summary.exports_root {
-        let symbol = root_symbol().to_string_lossy();
+    let (symbol, is_exported) = match manifest.abi {
+        None => (root_symbol(), summary.exports_root),
+        Some(PluginAbi::C) => (C_SYMBOL, summary.exports_c_table),
+    };
+    if !is_exported {
+        let symbol = symbol.to_string_lossy();
         let detail = format!("the file has a manifest but does not export {symbol}; link it so that it does");
         let refused = LoadError::new(LoadErrorReason::NoRootModule, detail);
         return Err(refused.with_methods(&manifest.methods));

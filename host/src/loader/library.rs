@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Manifest;
-use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
+use jackfield_plugin_api::abi::{C_SYMBOL, Root, RootError, root_symbol};
+use jackfield_plugin_api::manifest::PluginAbi;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::backtrace;
@@ -223,8 +224,12 @@ impl OpenLibrary {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
 
-        // SAFETY: Only the address of the symbol is used; `from_symbol` checks what it points to.
-        let symbol = unsafe { library.get::<*const c_void>(root_symbol()) }
+        let name = match manifest.abi {
+            None => root_symbol(),
+            Some(PluginAbi::C) => C_SYMBOL,
+        };
+        // SAFETY: Only the address of the symbol is used; what it points to is checked next.
+        let symbol = unsafe { library.get::<*const c_void>(name) }
             .map_err(|error| {
                 let detail = format!("the dynamic loader finds no root module: {}", loader_message(&error));
                 LoadError::new(LoadErrorReason::NoRootModule, detail)
@@ -234,14 +239,21 @@ impl OpenLibrary {
         // Checked before any of it is called: a needed library can export the same symbol.
         prove_origin(symbol as usize, *identity)?;
 
-        // SAFETY: `symbol` is the address of the root symbol. The library stays open in `self`;
-        // `LoadedLibrary::close` states the conditions for closing it.
-        let root = unsafe { Root::from_symbol(symbol) }.map_err(|error| {
+        // SAFETY: `symbol` is the address of the symbol that the manifest stands for. The library
+        // stays open in `self`; `LoadedLibrary::close` states the conditions for closing it.
+        let root = unsafe {
+            match manifest.abi {
+                None => Root::from_symbol(symbol),
+                Some(PluginAbi::C) => Root::from_c_symbol(symbol),
+            }
+        };
+        let root = root.map_err(|error| {
             let reason = match error {
                 RootError::Version { .. } => LoadErrorReason::ApiVersion,
-                RootError::Header(_) | RootError::Layout(_) | RootError::Constructor(_) => {
-                    LoadErrorReason::AbiMismatch
-                }
+                RootError::Header(_)
+                | RootError::Layout(_)
+                | RootError::Constructor(_)
+                | RootError::Table(_) => LoadErrorReason::AbiMismatch,
             };
             LoadError::new(reason, error)
         })?;

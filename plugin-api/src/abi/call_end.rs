@@ -45,12 +45,41 @@ impl CallEnd {
         match written.status {
             Status::Done if written.code == BYTES => Self::DoneBytes,
             Status::Done => Self::Done,
-            Status::Panicked => Self::Panicked(written.take_text(buffer).0),
-            Status::Failed | Status::Pending => {
+            Status::Panicked => {
+                let (text, _) = written.take_text(buffer);
+                Self::Panicked(if text.is_empty() { "it ended without a result".to_owned() } else { text })
+            }
+            Status::Pending => {
+                buffer.truncate(written.start);
+                Self::Panicked("it is not async, but returned that it is pending".to_owned())
+            }
+            Status::Failed => {
                 let (message, data) = written.take_text(buffer);
                 Self::Failed { code: written.code, message, data }
             }
         }
+    }
+}
+
+impl CallEnd {
+    /// Checks that a result is JSON if it says so. A reply with another one would not be JSON as a
+    /// whole.
+    #[cold]
+    pub(super) fn with_checked_json(self, written: &Written, buffer: &mut Vec<u8>) -> Self {
+        if self != Self::Done {
+            return self;
+        }
+        // serde_json does not check the encoding of text that it skips.
+        let fault = match std::str::from_utf8(&buffer[written.start..]) {
+            Ok(text) => {
+                serde_json::from_str::<serde::de::IgnoredAny>(text).err().map(|error| error.to_string())
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let Some(fault) = fault else { return self };
+        buffer.truncate(written.start);
+        let message = format!("the method returned a result that is not JSON: {fault}");
+        Self::Failed { code: crate::INTERNAL_ERROR, message, data: None }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::future::Future;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -157,6 +157,46 @@ pub(super) fn export(future: Boxed) -> RawForeignFuture {
     RawForeignFuture { state, poll: future_poll, drop: future_drop }
 }
 
+unsafe extern "C" fn missing_poll(
+    _state: *mut c_void,
+    _waker: *const RawForeignWaker,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
+    // SAFETY: the caller has exclusive access to both pointers.
+    let (mut out, outcome) = unsafe { (Out::borrow(out), &mut *outcome) };
+    *outcome = out.panicked(out.len(), "the method has written no future");
+}
+
+unsafe extern "C" fn missing_drop(_state: *mut c_void) {}
+
+/// Returns a future in place of one that the other side has not written.
+pub(super) fn missing_future() -> RawForeignFuture {
+    RawForeignFuture { state: std::ptr::null_mut(), poll: missing_poll, drop: missing_drop }
+}
+
+/// Returns a future that the other side has written, or [`missing_future`] if one of its functions
+/// is null.
+///
+/// # Safety
+///
+/// It was initialized with [`missing_future`].
+pub(super) unsafe fn complete_future(written: MaybeUninit<RawForeignFuture>) -> RawForeignFuture {
+    let future = written.as_ptr();
+    // SAFETY: guaranteed by the caller; both addresses are read as numbers, which may be zero.
+    let (poll, drop) = unsafe {
+        (
+            (&raw const (*future).poll).cast::<usize>().read(),
+            (&raw const (*future).drop).cast::<usize>().read(),
+        )
+    };
+    if poll == 0 || drop == 0 {
+        return missing_future();
+    }
+    // SAFETY: no function is null.
+    unsafe { written.assume_init() }
+}
+
 /// A future of the other side, held by this side. Dropping it cancels it.
 pub(super) struct Imported(RawForeignFuture);
 
@@ -192,15 +232,23 @@ impl Drop for Imported {
 }
 
 /// The future of an `async` call in a plugin, as the host sees it.
-pub struct PluginFuture(pub(super) Imported);
+pub struct PluginFuture {
+    pub(super) future: Imported,
+
+    /// Whether results are checked, as those of plugins in C.
+    pub(super) is_c: bool,
+}
 
 impl PluginFuture {
     /// Polls once. The result is appended to `out`, at most `limit` bytes.
     pub fn poll(&mut self, waker: &Waker, out: &mut Vec<u8>, limit: usize) -> Poll<CallEnd> {
-        let written = self.0.poll(waker, out, limit);
+        let written = self.future.poll(waker, out, limit);
         match written.status {
             Status::Pending => Poll::Pending,
-            _ => Poll::Ready(CallEnd::read(&written, out)),
+            _ => {
+                let end = CallEnd::read(&written, out);
+                Poll::Ready(if self.is_c { end.with_checked_json(&written, out) } else { end })
+            }
         }
     }
 }

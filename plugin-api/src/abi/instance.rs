@@ -7,15 +7,16 @@ use std::sync::Arc;
 use super::call_context::Content;
 use super::call_end::CallEnd;
 use super::call_facts::CallFacts;
+use super::entries::Entries;
 use super::entry::RunningPlugin;
-use super::future::{Imported, PluginFuture};
+use super::future::{Imported, PluginFuture, complete_future, missing_future};
 use super::handles::HostHandle;
 use super::lifecycle_error::{LifecycleError, into_result};
 use super::local_entry::LocalEntry;
 use super::root::Root;
 use super::services::{HostCell, TABLE};
 use super::sink::lend;
-use super::types::{HostTableRef, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
+use super::types::{HostTableRef, RawOutcome, Sink, Slice};
 use crate::{Error, Host, Methods, STATE_MAX};
 
 /// Upper bound for an error accepted from a lifecycle phase of a plugin, in bytes.
@@ -30,7 +31,7 @@ pub type StartFailure = LifecycleError;
 /// [`Instance::stop`] ends it. If it is dropped instead, its memory is leaked: stopping runs code
 /// of the plugin, and only the owner knows when and where that may happen.
 pub struct Instance {
-    root: PluginRootRef,
+    entries: Entries,
     instance: *const c_void,
     knows_bytes: bool,
 }
@@ -55,11 +56,11 @@ impl Instance {
             // and the plugin retains `host`.
             unsafe {
                 let host = Arc::as_ptr(host).cast::<c_void>();
-                root.table.start()(TABLE, host, Slice::of(settings), &raw mut instance, out, outcome);
+                root.entries.start(host, Slice::of(settings), &raw mut instance, out, outcome);
             }
         });
         into_result(CallEnd::read(&written, &mut buffer)).map(|()| Self {
-            root: root.table,
+            entries: root.entries,
             instance,
             knows_bytes: root.knows_bytes,
         })
@@ -87,7 +88,11 @@ impl Instance {
         let handle = unsafe { HostHandle::retain(table, Arc::as_ptr(host).cast::<c_void>()) };
         let host = Host::new(handle, b"{}");
         let running = RunningPlugin { plugin: Arc::new(plugin), methods, host, stop: |_: &S| () };
-        Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw(), knows_bytes: true }
+        Self {
+            entries: Entries::of_root(LocalEntry::<S>::ROOT),
+            instance: running.into_raw(),
+            knows_bytes: true,
+        }
     }
 
     /// Runs method number `method` to its end. The result is appended to `out`, at most `limit`
@@ -108,9 +113,10 @@ impl Instance {
             let call = std::ptr::from_ref(facts).cast::<c_void>();
             // SAFETY: the instance was started by the same root, and all pointers are valid during
             // the call.
-            unsafe { self.root.call()(self.instance, method, call, Slice::of(params), out, outcome) }
+            unsafe { (self.entries.call)(self.instance, method, call, Slice::of(params), out, outcome) }
         });
-        CallEnd::read(&written, out)
+        let end = CallEnd::read(&written, out);
+        if self.entries.is_c() { end.with_checked_json(&written, out) } else { end }
     }
 
     /// Begins the `async` method number `method`.
@@ -128,22 +134,23 @@ impl Instance {
             return Err(refuse_bytes());
         }
 
-        let mut future = MaybeUninit::<RawForeignFuture>::uninit();
+        // A plugin in C may forget to write its future, or a function of it.
+        let mut future = MaybeUninit::new(missing_future());
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
             let call = Arc::as_ptr(facts).cast::<c_void>();
             let params = Slice::of(params);
             // SAFETY: as in `call`; the plugin retains `facts` as long as it needs it.
             unsafe {
-                self.root.begin()(self.instance, method, call, params, future.as_mut_ptr(), out, outcome);
+                (self.entries.begin)(self.instance, method, call, params, future.as_mut_ptr(), out, outcome);
             }
         });
 
         match CallEnd::read(&written, &mut buffer) {
             CallEnd::Done | CallEnd::DoneBytes => {
                 // SAFETY: on `Done` the plugin has written the future, and nobody else holds it.
-                let future = unsafe { Imported::new(future.assume_init()) };
-                Ok(PluginFuture(future))
+                let future = unsafe { Imported::new(complete_future(future)) };
+                Ok(PluginFuture { future, is_c: self.entries.is_c() })
             }
             ended => Err(ended),
         }
@@ -157,7 +164,7 @@ impl Instance {
     pub fn self_test(&self) -> Result<(), LifecycleError> {
         self.run_phase(|out, outcome| {
             // SAFETY: as in `call`.
-            unsafe { self.root.self_test()(self.instance, out, outcome) }
+            unsafe { (self.entries.self_test)(self.instance, out, outcome) }
         })
     }
 
@@ -173,7 +180,7 @@ impl Instance {
         let mut state = Vec::new();
         let written = lend(&mut state, STATE_MAX, |out, outcome| {
             // SAFETY: as in `call`.
-            unsafe { self.root.hand_over()(self.instance, out, outcome) }
+            unsafe { (self.entries.export_state)(self.instance, out, outcome) }
         });
         into_result(CallEnd::read(&written, &mut state)).map(|()| state)
     }
@@ -186,7 +193,7 @@ impl Instance {
     pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), LifecycleError> {
         self.run_phase(|out, outcome| {
             // SAFETY: as in `call`.
-            unsafe { self.root.take_over()(self.instance, schema, Slice::of(state), out, outcome) }
+            unsafe { (self.entries.import_state)(self.instance, schema, Slice::of(state), out, outcome) }
         })
     }
 
@@ -206,7 +213,7 @@ impl Instance {
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
             // SAFETY: as in `call`; the instance is stopped once, because `self` is consumed.
-            unsafe { self.root.stop()(self.instance, out, outcome) }
+            unsafe { (self.entries.stop)(self.instance, out, outcome) }
         });
 
         match CallEnd::read(&written, &mut buffer) {

@@ -6,6 +6,8 @@
 //! a vtable or an allocator that may already be unmapped.
 #![allow(unsafe_code, reason = "the ABI: raw pointers across a C boundary, each use with its reason")]
 
+mod c_host;
+mod c_table;
 mod call_context;
 mod call_end;
 mod call_facts;
@@ -13,6 +15,7 @@ mod call_queries;
 mod cancellation;
 #[cfg(test)]
 mod earlier_host;
+mod entries;
 mod entry;
 mod future;
 mod handles;
@@ -26,6 +29,7 @@ mod sink;
 mod types;
 mod unwind;
 
+pub use c_table::C_SYMBOL;
 pub use call_context::{
     CallContext, CallOutput, CallerFacts, CallerRef, Content, Credentials, Origin, OutgoingCall, TraceFacts,
 };

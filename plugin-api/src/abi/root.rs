@@ -6,7 +6,9 @@ use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use abi_stable::library::{AbiHeaderRef, RootModule};
 
+use super::c_table;
 use super::call_end::CallEnd;
+use super::entries::Entries;
 use super::entry::Entry;
 use super::keys::ThreadKeys;
 use super::lifecycle_error::{LifecycleError, into_result};
@@ -34,6 +36,8 @@ pub enum RootError {
     Layout(String),
     /// The constructor of the module failed.
     Constructor(String),
+    /// The table of a plugin in C cannot be used.
+    Table(String),
 }
 
 impl std::fmt::Display for RootError {
@@ -44,6 +48,7 @@ impl std::fmt::Display for RootError {
                 write!(f, "the plugin was built against plugin API {plugin}, but this host supports {host}")
             }
             Self::Layout(why) => write!(f, "the layout of the plugin's ABI types differs: {why}"),
+            Self::Table(why) => write!(f, "the function table of the plugin cannot be used: {why}"),
             Self::Constructor(why) => write!(f, "the root module of the plugin cannot be created: {why}"),
         }
     }
@@ -57,7 +62,7 @@ const FIRST_WITH_BYTES: ApiVersion = ApiVersion::parse("0.1.1");
 /// The root module of a plugin, with a checked layout.
 #[derive(Clone, Copy)]
 pub struct Root {
-    pub(super) table: PluginRootRef,
+    pub(super) entries: Entries,
     /// Whether the plugin knows params that are opaque bytes.
     pub(super) knows_bytes: bool,
 }
@@ -113,14 +118,33 @@ impl Root {
         // SAFETY: the check above has shown that the layout is that of `PluginRootRef`, up to
         // fields after the prefix, which are checked when they are used.
         unsafe { header.unchecked_layout::<PluginRootRef>() }
-            .map(|table| Self { table, knows_bytes: built_with >= FIRST_WITH_BYTES })
+            .map(|table| Self {
+                entries: Entries::of_root(table),
+                knows_bytes: built_with >= FIRST_WITH_BYTES,
+            })
             .map_err(|error| RootError::Constructor(one_line(&error)))
     }
 
     /// Returns the root module of a plugin that is linked into this program.
     #[must_use]
     pub fn linked<S: Exported + Plugin>() -> Self {
-        Self { table: Entry::<S>::ROOT, knows_bytes: true }
+        Self { entries: Entries::of_root(Entry::<S>::ROOT), knows_bytes: true }
+    }
+
+    /// Reads the table of a plugin in C at the address of [`C_SYMBOL`](super::C_SYMBOL).
+    ///
+    /// # Errors
+    ///
+    /// The reason why the table cannot be used. Of the plugin's code, only the function that
+    /// returns it has run.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Root::from_symbol`]. The symbol must have the type of `include/jackfield_plugin.h`.
+    pub unsafe fn from_c_symbol(symbol: *const c_void) -> Result<Self, RootError> {
+        // SAFETY: guaranteed by the caller.
+        let entries = unsafe { c_table::entries(symbol) }.map_err(RootError::Table)?;
+        Ok(Self { entries, knows_bytes: true })
     }
 
     /// Returns the manifest of the running code, as JSON.
@@ -128,7 +152,7 @@ impl Root {
     pub fn manifest(&self) -> Vec<u8> {
         // SAFETY: it is a static of the plugin, which stays loaded while the root is used. The
         // bytes are copied at once.
-        unsafe { (self.table.manifest())().bytes() }.to_vec()
+        unsafe { (self.entries.manifest)().bytes() }.to_vec()
     }
 
     /// Returns one part of the description of method number `method`, at most `limit` bytes: JSON,
@@ -139,7 +163,7 @@ impl Root {
     ///
     /// The plugin panicked, or the part does not fit.
     pub fn describe(&self, method: u32, part: u32, limit: usize) -> Result<Vec<u8>, LifecycleError> {
-        let Some(describe) = self.table.describe() else { return Ok(Vec::new()) };
+        let Some(describe) = self.entries.describe else { return Ok(Vec::new()) };
         let mut document = Vec::new();
         let written = lend(&mut document, limit, |out, outcome| {
             // SAFETY: the function belongs to the plugin, and both pointers are valid during the
@@ -155,20 +179,20 @@ impl Root {
     /// joined before the code is closed.
     #[must_use]
     pub fn thread_keys(&self) -> ThreadKeys {
-        ThreadKeys::query(self.table.thread_keys())
+        self.entries.thread_keys.map_or_else(ThreadKeys::default, ThreadKeys::query)
     }
 
     /// Returns the result of the function that only later plugins have.
     #[cfg(feature = "__grown_abi")]
     #[must_use]
     pub fn later_entry(&self) -> Option<u64> {
-        Some(self.table.later_entry()?())
+        Some(self.entries.later_entry?())
     }
 
     /// Returns an address in the plugin's code, which identifies the mapping of the code.
     #[must_use]
     pub fn code_address(&self) -> usize {
-        self.table.call() as usize
+        self.entries.call as usize
     }
 }
 

@@ -96,29 +96,29 @@ unsafe fn services<'a>(host: *const c_void) -> &'a dyn Services {
     unsafe { &*(*host.cast::<HostCell>()).0 }
 }
 
-unsafe extern "C" fn retain(host: *const c_void) {
+pub(super) unsafe extern "C" fn retain(host: *const c_void) {
     // SAFETY: a retained `HostCell` in an `Arc`.
     unsafe { Arc::increment_strong_count(host.cast::<HostCell>()) }
 }
 
-unsafe extern "C" fn release(host: *const c_void) {
+pub(super) unsafe extern "C" fn release(host: *const c_void) {
     // SAFETY: as above; this reference was retained.
     unsafe { Arc::decrement_strong_count(host.cast::<HostCell>()) }
 }
 
-unsafe extern "C" fn log_enabled(host: *const c_void, level: u8) -> bool {
+pub(super) unsafe extern "C" fn log_enabled(host: *const c_void, level: u8) -> bool {
     // SAFETY: the plugin holds the handle.
     let services = unsafe { services(host) };
     catch_unwind(AssertUnwindSafe(|| services.log_enabled(Level::from_number(level)))).unwrap_or(false)
 }
 
-unsafe extern "C" fn log(host: *const c_void, level: u8, line: Slice) {
+pub(super) unsafe extern "C" fn log(host: *const c_void, level: u8, line: Slice) {
     // SAFETY: the plugin holds the handle, and the text is valid during the call.
     let (services, line) = unsafe { (services(host), text(line)) };
     let _ = catch_unwind(AssertUnwindSafe(|| services.log(Level::from_number(level), &line)));
 }
 
-unsafe extern "C" fn now(host: *const c_void) -> u64 {
+pub(super) unsafe extern "C" fn now(host: *const c_void) -> u64 {
     // SAFETY: the plugin holds the handle.
     unsafe { services(host) }.now()
 }
@@ -142,7 +142,7 @@ impl PollInto for RunningSleep {
     }
 }
 
-unsafe extern "C" fn sleep(host: *const c_void, until: u64) -> RawForeignFuture {
+pub(super) unsafe extern "C" fn sleep(host: *const c_void, until: u64) -> RawForeignFuture {
     // SAFETY: the plugin holds the handle.
     let services = unsafe { services(host) };
     future::export(Box::pin(RunningSleep(services.sleep(until))))
@@ -208,7 +208,7 @@ unsafe fn begin_call(
     future::export(Box::pin(NestedCall(called)))
 }
 
-unsafe extern "C" fn call(
+pub(super) unsafe extern "C" fn call(
     host: *const c_void,
     parent: *const c_void,
     method: Slice,
@@ -219,7 +219,7 @@ unsafe extern "C" fn call(
     unsafe { begin_call(host, parent, method, params, Content::Json, timeout) }
 }
 
-unsafe extern "C" fn call_bytes(
+pub(super) unsafe extern "C" fn call_bytes(
     host: *const c_void,
     parent: *const c_void,
     method: Slice,
@@ -256,7 +256,7 @@ unsafe fn finish_call(
     *outcome = write_reply(&mut out, reply);
 }
 
-unsafe extern "C" fn call_wait(
+pub(super) unsafe extern "C" fn call_wait(
     host: *const c_void,
     parent: *const c_void,
     method: Slice,
@@ -269,7 +269,7 @@ unsafe extern "C" fn call_wait(
     unsafe { finish_call(host, parent, method, params, Content::Json, timeout, out, outcome) }
 }
 
-unsafe extern "C" fn call_bytes_wait(
+pub(super) unsafe extern "C" fn call_bytes_wait(
     host: *const c_void,
     parent: *const c_void,
     method: Slice,

@@ -136,6 +136,9 @@ unsafe extern "C" fn reserve(sink: *mut Sink, additional: usize) -> bool {
     // SAFETY: as above; the vector does not overlap the sink.
     let buffer = unsafe { &mut *sink.owner.cast::<Vec<u8>>() };
 
+    if sink.len > sink.cap {
+        return false;
+    }
     match sink.len.checked_add(additional) {
         Some(wanted) if wanted <= sink.limit => {}
         _ => return false,
@@ -169,10 +172,30 @@ pub(super) fn lend(
     };
     body(&raw mut sink, &raw mut outcome);
 
-    // SAFETY: `len` grows only by bytes that were written, within the capacity that `reserve`
-    // updates.
-    unsafe { buffer.set_len(sink.len) };
-    Written { start, message_len: outcome.message_len, code: outcome.code, status: outcome.status }
+    // The other side may be written in C, and any number may be there.
+    // SAFETY: the status was initialized, and a byte may have any value.
+    let status = unsafe { (&raw const outcome.status).cast::<u8>().read() };
+    let fault = match Status::from_number(status) {
+        Some(_) if sink.len < start || sink.len > buffer.capacity().min(limit) => {
+            "its output has an invalid length"
+        }
+        Some(status) => {
+            // SAFETY: `len` grows only by bytes that were written, within the capacity that
+            // `reserve` updates.
+            unsafe { buffer.set_len(sink.len) };
+            return Written { start, message_len: outcome.message_len, code: outcome.code, status };
+        }
+        None => "it returned an unknown status",
+    };
+    broken(buffer, start, fault)
+}
+
+/// Returns the end of a call whose outcome cannot be used, as that of a panic with this text.
+#[cold]
+fn broken(buffer: &mut Vec<u8>, start: usize, fault: &str) -> Written {
+    buffer.truncate(start);
+    buffer.extend_from_slice(fault.as_bytes());
+    Written { start, message_len: 0, code: 0, status: Status::Panicked }
 }
 
 /// Returns the text of a slice. Bytes that are not UTF-8 are replaced by U+FFFD.

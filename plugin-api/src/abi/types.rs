@@ -64,6 +64,15 @@ pub enum Status {
     Pending,
 }
 
+impl Status {
+    /// Returns the status of a number that the other side has written; `None` if there is none.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        [Self::Done, Self::Failed, Self::Panicked, Self::Pending]
+            .into_iter()
+            .find(|status| *status as u8 == number)
+    }
+}
+
 /// The end of one call: a status and, for an error, its code and the length of its message in the
 /// sink.
 #[repr(C)]

@@ -1,5 +1,6 @@
 //! The plugin API, the host as a library, and the plugins that come with the host.
 
+mod c_plugin;
 mod call_context;
 mod embedded_host;
 mod embedding_program;

@@ -1,7 +1,9 @@
-//! The dynamic table of an ELF file: flags, needed libraries, and the symbol of the root module,
+//! The dynamic table of an ELF file: flags, needed libraries, and the symbol of the plugin table,
 //! which is looked up in the same way as the dynamic loader does it.
 
-use jackfield_plugin_api::abi::root_symbol;
+use std::ffi::CStr;
+
+use jackfield_plugin_api::abi::{C_SYMBOL, root_symbol};
 use object::LittleEndian as Le;
 use object::elf::{
     DF_1_PIE, DF_STATIC_TLS, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH,
@@ -30,6 +32,9 @@ pub(super) struct DynamicSection {
     /// Whether the dynamic loader would find the symbol of the root module.
     pub(super) exports_root: bool,
 
+    /// Whether it would find that of a plugin in C.
+    pub(super) exports_c_table: bool,
+
     /// Whether code reaches thread-local variables at a fixed distance from the thread pointer.
     pub(super) has_static_tls: bool,
 }
@@ -56,7 +61,8 @@ pub(super) fn read<'a, R: ReadRef<'a>>(
     let flags = table.check_flags()?;
     Ok(DynamicSection {
         needed: table.needed()?,
-        exports_root: table.exports_root()?,
+        exports_root: table.exports(root_symbol())?,
+        exports_c_table: table.exports(C_SYMBOL)?,
         has_static_tls: flags & DF_STATIC_TLS.0 != 0,
     })
 }
@@ -141,27 +147,26 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         self.data.read_bytes_at(offset, 4).ok()?.try_into().ok().map(u32::from_le_bytes)
     }
 
-    /// Returns whether `dlsym` would find the symbol of the root module in this file itself.
-    fn exports_root(&self) -> Result<bool, LoadError> {
+    /// Returns whether `dlsym` would find the symbol `name` in this file itself.
+    fn exports(&self, name: &CStr) -> Result<bool, LoadError> {
+        let name = name.to_bytes();
         let found = match (self.value(DT_GNU_HASH), self.value(DT_HASH)) {
-            (Some(table), _) => self.find_by_gnu_hash(table),
-            (None, Some(table)) => self.find_by_sysv_hash(table),
+            (Some(table), _) => self.find_by_gnu_hash(table, name),
+            (None, Some(table)) => self.find_by_sysv_hash(table, name),
             (None, None) => Some(false),
         };
         found.ok_or_else(|| malformed("the symbol hash table refers beyond the end of the file"))
     }
 
-    /// Looks the root symbol up in a GNU hash table; `None` if the table leads out of the file or
+    /// Looks a symbol up in a GNU hash table; `None` if the table leads out of the file or
     /// has an endless chain.
     ///
     /// The table contains the number of buckets, the first symbol, the number of 64-bit words of
     /// the Bloom filter, and its shift; then the filter, the buckets, and the chains. The entries
     /// of a chain are hashes, the last of them with its lowest bit set.
-    fn find_by_gnu_hash(&self, table: u64) -> Option<bool> {
-        let hash = root_symbol()
-            .to_bytes()
-            .iter()
-            .fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
+    fn find_by_gnu_hash(&self, table: u64, name: &[u8]) -> Option<bool> {
+        let hash =
+            name.iter().fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
         let header = |word: u64| self.number(table.checked_add(word * 4));
         let bucket_count = header(0)?;
         let first_symbol = header(1)?;
@@ -180,7 +185,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         for _ in 0..CHAIN_MAX {
             let link = u64::from(symbol.checked_sub(first_symbol)?);
             let entry = self.number(chain_table.checked_add(link * 4))?;
-            if entry | 1 == hash | 1 && self.is_root_symbol(symbol)? {
+            if entry | 1 == hash | 1 && self.is_exported(symbol, name)? {
                 return Some(true);
             }
             if entry & 1 == 1 {
@@ -191,13 +196,13 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         None
     }
 
-    /// Looks the root symbol up in a System V hash table; `None` if the table leads out of the file
+    /// Looks a symbol up in a System V hash table; `None` if the table leads out of the file
     /// or has an endless chain.
     ///
     /// The table contains the number of buckets and of chains, the buckets, and the chains. Each
     /// entry of a chain is the next symbol.
-    fn find_by_sysv_hash(&self, table: u64) -> Option<bool> {
-        let hash = root_symbol().to_bytes().iter().fold(0_u32, |hash, byte| {
+    fn find_by_sysv_hash(&self, table: u64, name: &[u8]) -> Option<bool> {
+        let hash = name.iter().fold(0_u32, |hash, byte| {
             let hash = (hash << 4).wrapping_add(u32::from(*byte));
             let high = hash & 0xf000_0000;
             (hash ^ (high >> 24)) & !high
@@ -214,7 +219,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
             if symbol == 0 {
                 return Some(false);
             }
-            if self.is_root_symbol(symbol)? {
+            if self.is_exported(symbol, name)? {
                 return Some(true);
             }
             symbol = entry(u64::from(bucket_count) + u64::from(symbol))?;
@@ -222,16 +227,15 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         None
     }
 
-    /// Returns whether this symbol is the one of the root module, defined in this file and
-    /// exported.
-    fn is_root_symbol(&self, number: u32) -> Option<bool> {
+    /// Returns whether this symbol has the name `wanted`, is defined in this file, and exported.
+    fn is_exported(&self, number: u32, wanted: &[u8]) -> Option<bool> {
         let size = size_of::<Sym64<Le>>() as u64;
         let address = self.value(DT_SYMTAB)?.checked_add(u64::from(number) * size)?;
         let symbol = self.data.read_at::<Sym64<Le>>(self.segments.offset_of(address, size)?).ok()?;
         let name = self.string_bytes(u64::from(symbol.st_name.get(Le)))?;
 
         Some(
-            name == root_symbol().to_bytes()
+            name == wanted
                 && symbol.st_shndx.get(Le) != SHN_UNDEF
                 && [STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE].contains(&symbol.st_bind())
                 && [STV_DEFAULT, STV_PROTECTED].contains(&symbol.st_visibility())

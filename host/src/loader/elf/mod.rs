@@ -33,6 +33,9 @@ pub(super) struct ElfSummary<'a> {
     /// Whether the dynamic loader would find the symbol of the root module.
     pub(super) exports_root: bool,
 
+    /// Whether it would find that of a plugin in C.
+    pub(super) exports_c_table: bool,
+
     /// The size of its static thread-local storage in bytes; `None` if it has none.
     pub(super) static_tls: Option<u64>,
 }
@@ -57,6 +60,6 @@ pub(super) fn read<'a, R: ReadRef<'a>>(data: R, size: u64) -> Result<ElfSummary<
     let Notes { build_id, manifests } = notes;
     // Without variables of its own, the file only uses those of libraries such as libc.
     let static_tls = Some(segments.tls_size()).filter(|size| dynamic.has_static_tls && *size > 0);
-    let DynamicSection { needed, exports_root, .. } = dynamic;
-    Ok(ElfSummary { build_id, manifests, needed, exports_root, static_tls })
+    let DynamicSection { needed, exports_root, exports_c_table, .. } = dynamic;
+    Ok(ElfSummary { build_id, manifests, needed, exports_root, exports_c_table, static_tls })
 }

@@ -170,6 +170,7 @@ impl Content {
             signature_text: None,
             build_id: None,
             manifest: Manifest {
+                abi: None,
                 manifest: 1,
                 api: "0.1.0".to_owned(),
                 min_host: None,

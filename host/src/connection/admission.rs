@@ -41,6 +41,7 @@ impl<'t> Admission<'t> {
     /// # Errors
     ///
     /// The request is rejected.
+    #[inline]
     pub(super) fn admit(
         &self,
         turn: &Turn<'_>,

@@ -37,6 +37,7 @@ pub(super) struct Turn<'t> {
 
 impl<'t> Turn<'t> {
     /// Begins a turn with the buffers of the thread.
+    #[inline]
     pub(super) fn begin(thread: &'t ThreadContext, rules: &'t ConnectionRules, waker: &'t Waker) -> Self {
         let buffers = thread.buffers.take().unwrap_or_default();
         let now = Time::now();

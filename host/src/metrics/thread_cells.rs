@@ -149,17 +149,20 @@ impl ThreadCells {
     }
 
     /// Counts an accepted request. Its end must be counted exactly once, on this thread or another.
+    #[inline]
     pub(crate) fn count_accepted(&self, method: MethodId, kind: RequestKind) {
         self.with(method, |cells| cells.accepted[kind as usize].add(1));
     }
 
     /// Counts the end of an accepted request: it has its reply, or no longer needs one.
+    #[inline]
     pub(crate) fn count_ended(&self, method: MethodId, kind: RequestKind, outcome: Outcome) {
         self.with(method, |cells| cells.ended[kind as usize][outcome.index()].add(1));
     }
 
     /// Counts a request that was run, and the time from its acceptance to its reply. Its end must
     /// be counted afterwards.
+    #[inline]
     pub(crate) fn count_run(&self, method: MethodId, length: Duration) {
         self.with(method, |cells| cells.seconds.add(length));
     }

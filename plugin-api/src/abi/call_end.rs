@@ -41,10 +41,19 @@ pub enum ProcessEnd {
 
 impl CallEnd {
     /// Reads the end of a call, and takes the text of an error or a panic out of `buffer`.
+    #[inline]
     pub(super) fn read(written: &Written, buffer: &mut Vec<u8>) -> Self {
         match written.status {
             Status::Done if written.code == BYTES => Self::DoneBytes,
             Status::Done => Self::Done,
+            Status::Panicked | Status::Pending | Status::Failed => Self::read_failure(written, buffer),
+        }
+    }
+
+    /// Reads the end of a call without a result. It is apart, so that results stay cheap to read.
+    #[cold]
+    fn read_failure(written: &Written, buffer: &mut Vec<u8>) -> Self {
+        match written.status {
             Status::Panicked => {
                 let (text, _) = written.take_text(buffer);
                 Self::Panicked(if text.is_empty() { "it ended without a result".to_owned() } else { text })
@@ -53,7 +62,7 @@ impl CallEnd {
                 buffer.truncate(written.start);
                 Self::Panicked("it is not async, but returned that it is pending".to_owned())
             }
-            Status::Failed => {
+            Status::Failed | Status::Done => {
                 let (message, data) = written.take_text(buffer);
                 Self::Failed { code: written.code, message, data }
             }

@@ -66,10 +66,19 @@ pub enum Status {
 
 impl Status {
     /// Returns the status of a number that the other side has written; `None` if there is none.
+    #[inline]
     pub(super) fn from_number(number: u8) -> Option<Self> {
-        [Self::Done, Self::Failed, Self::Panicked, Self::Pending]
-            .into_iter()
-            .find(|status| *status as u8 == number)
+        const DONE: u8 = Status::Done as u8;
+        const FAILED: u8 = Status::Failed as u8;
+        const PANICKED: u8 = Status::Panicked as u8;
+        const PENDING: u8 = Status::Pending as u8;
+        match number {
+            DONE => Some(Self::Done),
+            FAILED => Some(Self::Failed),
+            PANICKED => Some(Self::Panicked),
+            PENDING => Some(Self::Pending),
+            _ => None,
+        }
     }
 }
 
